@@ -61,6 +61,10 @@ class Codec(Protocol):
         """Say where each byte of ``data`` went; the values sum to ``len(data)``."""
         ...
 
+    def describe(self, data: bytes) -> list[tuple[str, str]]:
+        """Return the header fields of ``data`` in file order, as (name, value) in words."""
+        ...
+
 
 # --- the registry -----------------------------------------------------------------------------
 
@@ -119,6 +123,11 @@ def identify(data: bytes) -> str:
 def ledger(data: bytes) -> dict[str, int]:
     """Say where each byte of a compressed file went; the values sum to ``len(data)``."""
     return open_codec(identify(data)).ledger(data)
+
+
+def describe(data: bytes) -> list[tuple[str, str]]:
+    """Return the header fields of a compressed file in file order, as (name, value) in words."""
+    return open_codec(identify(data)).describe(data)
 
 
 # --- the container ----------------------------------------------------------------------------
@@ -181,11 +190,21 @@ class Container:
         return cls(name, height, width, setting, sections, weights)
 
 
-def container_ledger(data: bytes) -> dict[str, int]:
-    """Ledger of an ``.edc`` file: ``header``, each section's payload, ``checksum``."""
-    sections = {name: len(payload) for name, payload in Container.unpack(data).sections.items()}
-    header = len(data) - sum(sections.values()) - 4
-    return {"header": header, **sections, "checksum": 4}
+class ContainerCodec:
+    """What the codecs that write ``.edc`` files share: how to read a file's header and ledger."""
+
+    def ledger(self, data: bytes) -> dict[str, int]:
+        """Bytes of ``header``, each section's payload, and ``checksum``; they sum to ``len(data)``."""
+        sections = {name: len(payload) for name, payload in Container.unpack(data).sections.items()}
+        header = len(data) - sum(sections.values()) - 4
+        return {"header": header, **sections, "checksum": 4}
+
+    def describe(self, data: bytes) -> list[tuple[str, str]]:
+        """The fields of the container, see the module docstring."""
+        c = Container.unpack(data)
+        fields = [("format", f"EDC version {FORMAT_VERSION}"), ("codec", c.codec), ("weights", c.weights or "none")]
+        fields += [("height x width", f"{c.height} x {c.width} pixels"), ("setting", f"{c.setting:g}")]
+        return fields + [(f"section {name!r}", f"{len(payload):,} bytes") for name, payload in c.sections.items()]
 
 
 def _pack_varint(value: int) -> bytes:

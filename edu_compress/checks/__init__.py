@@ -1,0 +1,21 @@
+"""The checks of the exercises: ``checks.NAME(answer)`` says in one sentence whether an answer is right.
+
+Each check lives in the file of its lesson and is imported when it is first used, so that opening one lesson
+does not load the libraries of all. How a check is written: ``checks/_core.py``.
+"""
+
+import importlib
+
+_HOME: dict[str, str] = {}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; there are: {', '.join(_HOME)}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

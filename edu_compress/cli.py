@@ -1,0 +1,194 @@
+"""The command line of the course: ``edu-compress COMMAND``.
+
+Exit status: 0 when all went well, 1 when a file, picture or setting was at fault (one sentence on
+standard error says what and what to do), 2 when the command line itself was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__, codec, images, metrics
+from .errors import CodecError
+
+_DESCRIPTION = """\
+Learned image compression, built step by step. The lessons teach how these codecs work;
+this command runs them on your own pictures and writes real files."""
+
+_EPILOG = """\
+try it:
+  edu-compress encode photo.png photo.jpg --codec jpeg --setting 75    make a file; prints its rate and quality
+  edu-compress inspect photo.jpg                                       where did each byte go?
+  edu-compress decode photo.jpg decoded.png                            and back to pixels
+  edu-compress encode coffee coffee.edc --codec lossless               a picture of the course instead of a file"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except CodecError as error:
+        print(f"edu-compress: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edu-compress", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"edu-compress {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    command("codecs", _codecs, "list the codecs, with the setting that moves each along its rate-distortion curve")
+
+    encode = command("encode", _encode, "compress a picture into a file; prints its size, rate and quality")
+    encode.add_argument("input", metavar="IN", help="a picture file, or the name of a sample photograph of the course")
+    encode.add_argument("output", metavar="OUT", help="the file to write")
+    encode.add_argument("--codec", default="jpeg", metavar="NAME", help="one of `edu-compress codecs` (default: jpeg)")
+    encode.add_argument(
+        "--setting", type=float, metavar="X",
+        help="how much quality to pay for, in the codec's own unit (default: the middle of its range)",
+    )  # fmt: skip
+    encode.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE",
+        help="an option of the codec, for example subsampling=4:4:4; may be repeated",
+    )  # fmt: skip
+
+    decode = command("decode", _decode, "rebuild the picture from a compressed file, which says by itself what reads it")
+    decode.add_argument("input", metavar="IN", help="a compressed file")
+    decode.add_argument("output", metavar="OUT", help="the picture to write, for example decoded.png")
+
+    inspect = command("inspect", _inspect, "show a compressed file's header fields and its ledger: where each byte went")
+    inspect.add_argument("input", metavar="FILE", help="a compressed file")
+
+    command("doctor", _doctor, "check this installation; paste the output into bug reports")
+    lab = command("lab", _lab, "open the lessons in JupyterLab")
+    lab.add_argument("more", nargs=argparse.REMAINDER, help="further arguments for JupyterLab, such as --no-browser")
+    return parser
+
+
+# --- the commands -----------------------------------------------------------------------------
+
+
+def _codecs(_: argparse.Namespace) -> None:
+    for entry in codec.registry.values():
+        print(f"{entry.name:14} {entry.suffix:6} {entry.setting:16} {entry.about}")
+
+
+def _encode(options: argparse.Namespace) -> None:
+    chosen = codec.open_codec(options.codec, **dict(_option(text) for text in options.option))
+    suffix = codec.registry[options.codec].suffix
+    if Path(options.output).suffix.lower() != suffix:
+        raise CodecError(f"Codec {options.codec!r} writes {suffix} files; give OUT that ending.")
+    image = images.sample(options.input) if options.input in images.sample_names() else images.load(options.input)
+    setting = chosen.settings[len(chosen.settings) // 2] if options.setting is None else options.setting
+    data = chosen.encode(image, setting)
+    images.write_atomically(options.output, data)
+    decoded = chosen.decode(data)
+    height, width = image.shape[:2]
+    print(f"{options.output}: {width}x{height}, setting {setting:g}, {len(data):,} bytes")
+    print(f"rate     {metrics.bits_per_pixel(data, image):.4f} bits per pixel ({image.size / len(data):.1f} times smaller than its pixels)")
+    print(f"quality  {metrics.psnr(image, decoded):.2f} dB PSNR, {metrics.ms_ssim(image, decoded):.4f} MS-SSIM")
+
+
+def _option(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise CodecError(f"--option wants KEY=VALUE, not {text!r}.")
+    if value in ("true", "false"):
+        return key, value == "true"
+    return key, int(value) if value.lstrip("-").isdigit() else value
+
+
+def _decode(options: argparse.Namespace) -> None:
+    data = _read(options.input)
+    image = codec.open_codec(codec.identify(data)).decode(data)
+    images.save(options.output, image)
+    print(f"{options.output}: {image.shape[1]}x{image.shape[0]}")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    data = _read(options.input)
+    name = codec.identify(data)
+    print(f"{options.input}: {len(data):,} bytes, read by codec {name!r}")
+    for field, value in codec.open_codec(name).describe(data):
+        print(f"  {field:28} {value}")
+    print("ledger (where each byte went):")
+    for part, count in codec.ledger(data).items():
+        print(f"  {part:28} {count:10,} bytes {100 * count / len(data):6.2f} %")
+    print(f"  {'sum':28} {len(data):10,} bytes")
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CodecError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _lab(options: argparse.Namespace) -> int:
+    lessons = Path(__file__).resolve().parents[1] / "lessons"
+    if not lessons.is_dir():
+        raise CodecError("The lessons are not beside this installation; clone the repository and run `make lab` in it.")
+    first = lessons / "00_rate_and_distortion.ipynb"
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={lessons}", *options.more, str(first)]
+    try:
+        return subprocess.call(command)
+    except KeyboardInterrupt:  # Ctrl+C is how JupyterLab is stopped
+        return 0
+
+
+# --- doctor -----------------------------------------------------------------------------------
+
+_REQUIREMENTS = ("numpy", "scipy", "pillow", "scikit-image", "matplotlib", "torch", "jupyterlab", "ipywidgets", "anywidget")
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    """Print one [OK] or [FAIL] line per requirement; the exit status is 1 if anything failed."""
+    print(f"edu-compress {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    checks = [("Python 3.11 or newer", sys.version_info >= (3, 11), "install a newer Python")]
+    checks += [(name, *_installed(name)) for name in _REQUIREMENTS]
+    checks += [("sample photographs", *_samples()), ("JPEG round trip", *_round_trip())]
+    for name, passed, remark in checks:
+        print(f"[{'OK' if passed else 'FAIL'}] {name}{': ' + remark if remark else ''}")
+    return 0 if all(passed for _, passed, _ in checks) else 1
+
+
+def _installed(name: str) -> tuple[bool, str]:
+    try:
+        return True, importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False, "not installed; run `make lab`, or pip install --editable '.[lab]'"
+
+
+def _samples() -> tuple[bool, str]:
+    try:
+        return True, f"{len([images.sample(name) for name in images.sample_names()])} found"
+    except CodecError as error:
+        return False, str(error)
+
+
+def _round_trip() -> tuple[bool, str]:
+    jpeg, image = codec.open_codec("jpeg"), images.sample(images.sample_names()[0])
+    data = jpeg.encode(image, 75)
+    quality = float(metrics.psnr(image, jpeg.decode(data)))
+    return quality > 30, f"{len(data):,} bytes, {quality:.2f} dB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
