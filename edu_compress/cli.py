@@ -44,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="edu-compress", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="edu-compress",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"edu-compress {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
@@ -69,11 +72,15 @@ def _parser() -> argparse.ArgumentParser:
         help="an option of the codec, for example subsampling=4:4:4; may be repeated",
     )  # fmt: skip
 
-    decode = command("decode", _decode, "rebuild the picture from a compressed file, which says by itself what reads it")
+    decode = command(
+        "decode", _decode, "rebuild the picture from a compressed file, which says by itself what reads it"
+    )
     decode.add_argument("input", metavar="IN", help="a compressed file")
     decode.add_argument("output", metavar="OUT", help="the picture to write, for example decoded.png")
 
-    inspect = command("inspect", _inspect, "show a compressed file's header fields and its ledger: where each byte went")
+    inspect = command(
+        "inspect", _inspect, "show a compressed file's header fields and its ledger: where each byte went"
+    )
     inspect.add_argument("input", metavar="FILE", help="a compressed file")
 
     command("doctor", _doctor, "check this installation; paste the output into bug reports")
@@ -101,8 +108,10 @@ def _encode(options: argparse.Namespace) -> None:
     images.write_atomically(options.output, data)
     decoded = chosen.decode(data)
     height, width = image.shape[:2]
-    print(f"{options.output}: {width}x{height}, setting {setting:g}, {len(data):,} bytes")
-    print(f"rate     {metrics.bits_per_pixel(data, image):.4f} bits per pixel ({image.size / len(data):.1f} times smaller than its pixels)")
+    times_smaller = image.size / len(data)
+    print(
+        f"rate     {metrics.bits_per_pixel(data, image):.4f} bits per pixel, {times_smaller:.1f} times smaller than raw"
+    )
     print(f"quality  {metrics.psnr(image, decoded):.2f} dB PSNR, {metrics.ms_ssim(image, decoded):.4f} MS-SSIM")
 
 
@@ -155,7 +164,17 @@ def _lab(options: argparse.Namespace) -> int:
 
 # --- doctor -----------------------------------------------------------------------------------
 
-_REQUIREMENTS = ("numpy", "scipy", "pillow", "scikit-image", "matplotlib", "torch", "jupyterlab", "ipywidgets", "anywidget")
+_REQUIREMENTS = (
+    "numpy",
+    "scipy",
+    "pillow",
+    "scikit-image",
+    "matplotlib",
+    "torch",
+    "jupyterlab",
+    "ipywidgets",
+    "anywidget",
+)
 
 
 def _doctor(_: argparse.Namespace) -> int:

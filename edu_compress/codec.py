@@ -83,8 +83,16 @@ class Entry:
 
 _ENTRIES = (
     Entry("jpeg", "jpeg:JpegCodec", "quality 1-100", ".jpg", "our JPEG (ITU-T T.81), lesson 01", b"\xff\xd8"),
-    Entry("libjpeg", "standard_codecs:LibjpegCodec", "quality 1-100", ".jpg", "JPEG as Pillow's libjpeg-turbo writes it"),
-    Entry("lossless", "lossless:LosslessCodec", "none (0)", ".edc", "our lossless codec: predict, model, range-code; lesson 02"),
+    Entry(
+        "libjpeg", "standard_codecs:LibjpegCodec", "quality 1-100", ".jpg", "JPEG as Pillow's libjpeg-turbo writes it"
+    ),
+    Entry(
+        "lossless",
+        "lossless:LosslessCodec",
+        "none (0)",
+        ".edc",
+        "our lossless codec: predict, model, range-code; lesson 02",
+    ),
 )
 
 registry: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from pathlib import Path
 
 import anywidget
 import ipywidgets as W
@@ -27,55 +28,6 @@ from PIL import Image
 
 from .. import images
 from ..errors import CodecError
-
-_STAGE_JS = """
-function render({ model, el }) {
-  const NS = "http://www.w3.org/2000/svg";
-  const box = document.createElement("div");
-  box.className = "edu-stage";
-  box.style.cssText = "position:relative;display:inline-block;line-height:0;touch-action:none;max-width:100%";
-  const picture = document.createElement("img");
-  picture.draggable = false;
-  picture.style.cssText = "image-rendering:pixelated;user-select:none;max-width:100%";
-  const svg = document.createElementNS(NS, "svg");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.style.cssText = "position:absolute;inset:0;width:100%;height:100%";
-  box.append(picture, svg);
-  el.append(box);
-
-  let url = null;
-  function drawPicture() {
-    if (url) URL.revokeObjectURL(url);
-    url = URL.createObjectURL(new Blob([model.get("png")], { type: "image/png" }));
-    picture.src = url;
-    picture.width = Math.round(model.get("width") * model.get("zoom"));
-    picture.alt = model.get("description");
-    svg.setAttribute("viewBox", `0 0 ${model.get("width")} ${model.get("height")}`);
-    svg.style.cursor = model.get("pointing") ? "crosshair" : "default";
-  }
-  function drawOverlay() { svg.innerHTML = model.get("overlay"); }
-
-  let pressed = false;
-  function report(event) {
-    if (!model.get("pointing")) return;
-    const frame = svg.getBoundingClientRect();
-    const inside = (value, limit) => Math.min(Math.max(value, 0), limit - 1e-6);
-    model.set("pointer", [
-      inside((event.clientX - frame.left) / frame.width * model.get("width"), model.get("width")),
-      inside((event.clientY - frame.top) / frame.height * model.get("height"), model.get("height")),
-    ]);
-    model.save_changes();
-  }
-  svg.addEventListener("pointerdown", (event) => { pressed = true; svg.setPointerCapture(event.pointerId); report(event); });
-  svg.addEventListener("pointermove", (event) => { if (pressed || model.get("hovering")) report(event); });
-  svg.addEventListener("pointerup", () => { pressed = false; });
-  for (const name of ["png", "width", "zoom", "pointing"]) model.on("change:" + name, drawPicture);
-  model.on("change:overlay", drawOverlay);
-  drawPicture(); drawOverlay();
-  return () => { if (url) URL.revokeObjectURL(url); };
-}
-export default { render };
-"""
 
 
 class Stage(anywidget.AnyWidget):
@@ -92,7 +44,7 @@ class Stage(anywidget.AnyWidget):
         description: what the picture shows, for screen readers.
     """
 
-    _esm = _STAGE_JS
+    _esm = Path(__file__).parent / "stage.js"
     png = traitlets.Bytes(b"").tag(sync=True)
     overlay = traitlets.Unicode("").tag(sync=True)
     width = traitlets.Int(1).tag(sync=True)
@@ -141,7 +93,9 @@ class PhotoChooser(W.HBox):
         super().__init__([self.names, self.upload, self.message])
         if isinstance(photo, str):
             self.names.value = photo
-        self.image = images.as_image(photo) if isinstance(photo, np.ndarray) else fit(images.sample(self.names.value), longest)
+        self.image = (
+            images.as_image(photo) if isinstance(photo, np.ndarray) else fit(images.sample(self.names.value), longest)
+        )
         self.names.observe(lambda change: self._choose(lambda: images.sample(change.new)), "value")
         self.upload.observe(self._uploaded, "value")
 
@@ -215,9 +169,11 @@ class PlotFrame:
     def line(self, xs, ys, color: str, width: float = 2, dash: str = "") -> str:
         """A polyline through data points."""
         points = " ".join("{:.1f},{:.1f}".format(*self.pixel(x, y)) for x, y in zip(xs, ys, strict=True))
-        return f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="{width}" stroke-dasharray="{dash}"/>'
+        stroke = f'stroke="{color}" stroke-width="{width}" stroke-dasharray="{dash}"'
+        return f'<polyline points="{points}" fill="none" {stroke}/>'
 
     def text(self, x: float, y: float, label: str, color: str = "black", size: int = 12) -> str:
         """A label whose lower left corner is at a data point."""
         column, row = self.pixel(x, y)
-        return f'<text x="{column:.1f}" y="{row:.1f}" fill="{color}" font-size="{size}" font-family="sans-serif">{html.escape(label)}</text>'
+        font = f'fill="{color}" font-size="{size}" font-family="sans-serif"'
+        return f'<text x="{column:.1f}" y="{row:.1f}" {font}>{html.escape(label)}</text>'
