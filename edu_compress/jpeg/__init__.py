@@ -1,0 +1,1 @@
+"""JPEG from scratch (ITU-T T.81)."""
