@@ -22,8 +22,8 @@ Invariants: rates come from the length of real files only; BD-rate(a, a) = 0; wi
 
 References:
     J = R + λ D: Shoham, Gersho, IEEE Trans. ASSP 36 (1988); Sullivan, Wiegand, IEEE Signal Processing Magazine (1998).
-    BD: Bjøntegaard, ITU-T SG16 document VCEG-M33 (2001), one cubic; VCEG-AI11 (2008) and JCTVC-L1100 (2013),
-    piecewise cubic, which does not swing between the points.
+    BD: Bjøntegaard, ITU-T SG16 document VCEG-M33 (2001), with one cubic polynomial. Today a monotone piecewise cubic
+    is usual (PCHIP: Fritsch, Carlson, SIAM J. Numerical Analysis 17, 1980), which does not swing between the points.
 
 Taught in lesson 00.
 """
@@ -277,20 +277,14 @@ def bd_rate(anchor: RDCurve, test: RDCurve, metric: str = "psnr", method: str = 
         CodecError: the curves do not overlap, have too few points or are not monotonic.
         SettingError: another metric or method.
     """
-    (rate_a, quality_a), (rate_t, quality_t) = (
-        _log_rate_and_quality(anchor, metric),
-        _log_rate_and_quality(test, metric),
-    )
+    (rate_a, quality_a), (rate_t, quality_t) = (_log_rate_and_quality(curve, metric) for curve in (anchor, test))
     difference, low, high, *shares = _mean_difference(quality_a, rate_a, quality_t, rate_t, method)
     return BDResult(100 * (10**difference - 1), "%", low, high, "dB", *shares)
 
 
 def bd_psnr(anchor: RDCurve, test: RDCurve, metric: str = "psnr", method: str = "pchip") -> BDResult:
     """Bjøntegaard delta PSNR: how much better the test codec is at equal rate, in dB; see :func:`bd_rate`."""
-    (rate_a, quality_a), (rate_t, quality_t) = (
-        _log_rate_and_quality(anchor, metric),
-        _log_rate_and_quality(test, metric),
-    )
+    (rate_a, quality_a), (rate_t, quality_t) = (_log_rate_and_quality(curve, metric) for curve in (anchor, test))
     difference, low, high, *shares = _mean_difference(rate_a, quality_a, rate_t, quality_t, method)
     return BDResult(difference, "dB", 10**low, 10**high, "bits per pixel", *shares)
 
@@ -355,7 +349,7 @@ class LambdaConvention:
 
 
 LAMBDA_CONVENTIONS: dict[str, LambdaConvention] = {
-    "course": LambdaConvention("R + λ D", 1, 1, "this package; most papers since 2018"),
+    "course": LambdaConvention("R + λ D", 1, 1, "this package"),
     "compressai": LambdaConvention(
         "R + λ 255² MSE of pixels in 0 ... 1",
         1, 1, "CompressAI, compressai/losses/rate_distortion.py; its model zoo has λ = 0.0018 ... 0.18",
@@ -376,7 +370,7 @@ LAMBDA_CONVENTIONS: dict[str, LambdaConvention] = {
         "R + λ MSE of pixels in 0 ... 1",
         1 / 255**2, 1, "learned video codecs of the DVC and DCVC family, with λ = 256 ... 2048",
     ),
-    "distortion-first": LambdaConvention("D + λ R", 1, -1, "Sullivan and Wiegand 1998, and most books"),
+    "distortion-first": LambdaConvention("D + λ R", 1, -1, "Sullivan and Wiegand 1998"),
     "sse": LambdaConvention(
         "sum of squared errors over 3 N samples + λ · number of bits",
         3, -1, "HEVC's reference software HM at 4:4:4, with λ = hm_lambda(QP)",
@@ -385,14 +379,15 @@ LAMBDA_CONVENTIONS: dict[str, LambdaConvention] = {
     "per-sample": LambdaConvention("R / 3 + λ D", 3, 1, "rate in bits per sample ('per dimension')"),
     "gaussian": LambdaConvention(
         "N R ln 2 + Σ (x - x_hat)² / 2σ², the value is σ",
-        3 / (2 * math.log(2)), -2, "variational autoencoder with Gaussian likelihood (Kingma and Welling 2013), in nats",
+        3 / (2 * math.log(2)), -2, "variational autoencoder with a Gaussian likelihood: Kingma and Welling 2013",
     ),
     "course-ms-ssim": LambdaConvention("R + λ (1 - MS-SSIM)", 1, 1, "this package", "MS-SSIM"),
     "compressai-ms-ssim": LambdaConvention(
         "R + λ (1 - MS-SSIM)", 1, 1, "CompressAI, compressai/losses/rate_distortion.py", "MS-SSIM"
     ),
 }  # fmt: skip
-"""Conventions by name. Only those whose code was read are listed: check the loss of a paper before you add it."""
+"""Conventions by name. The objectives of code bases were read in their code; the rest is algebra. A paper's λ is only
+comparable when the paper says over what its R and D are summed: look at its loss before you add it here."""
 
 
 def convert_lambda(value: float, source: str, target: str = "course") -> float:
@@ -424,7 +419,8 @@ def convert_lambda(value: float, source: str, target: str = "course") -> float:
 def hm_lambda(qp: float) -> float:
     """λ with which HEVC's reference encoder decides in intra slices: 0.57 · 2^((QP - 12) / 3).
 
-    It goes with the objective "sse" of :data:`LAMBDA_CONVENTIONS`, measured on Y, Cb and Cr with the chroma weighted, so
-    that the converted value is a guide, and exact only for the planes that are coded. Source: HM, TEncSlice.cpp.
+    It goes with the objective "sse" of :data:`LAMBDA_CONVENTIONS`. HM measures on Y, Cb and Cr and weights the chroma,
+    so that the converted λ is a guide for RGB, and exact only for a greyscale picture (with 1 instead of 3 samples a
+    pixel). Source: HM, TEncSlice.cpp, all-intra configuration.
     """
     return 0.57 * 2 ** ((qp - 12) / 3)
