@@ -92,8 +92,8 @@ def ms_ssim(a: Picture, b: Picture, data_range: float = 255) -> Score:
     counts as 0, since a power of it would not be real.
 
     The fifth scale needs 161 pixels in both directions. A smaller picture is measured at as many scales as have at
-    least 11 pixels, at least one, with their weights scaled to the sum 1: then compare it only with pictures of its
-    own size. (Most libraries refuse such pictures.)
+    least 11 pixels, at least one, with their weights scaled to the sum of all five: then compare it only with
+    pictures of its own size. (Other libraries refuse such pictures.)
     """
     x, y = _batches(a, b, np.float32)
     scales = 1 + sum(min(x.shape[2:]) > (WINDOW_SIZE - 1) * 2**scale for scale in range(1, len(SCALE_WEIGHTS)))
@@ -102,7 +102,7 @@ def ms_ssim(a: Picture, b: Picture, data_range: float = 255) -> Score:
         luminance, contrast = _comparisons(x, y, data_range)  # (B, C, H', W')
         last = scale == scales - 1
         factor = (luminance * contrast if last else contrast).mean((2, 3))  # (B, C)
-        weight = SCALE_WEIGHTS[scale] / sum(SCALE_WEIGHTS[:scales])
+        weight = SCALE_WEIGHTS[scale] * sum(SCALE_WEIGHTS) / sum(SCALE_WEIGHTS[:scales])
         # The slope of a small power is infinite at 0 and would make the gradient NaN: cut the base, then mask.
         product = product * factor.clip(1e-6) ** weight * (factor > 0)
         if not last:
