@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,14 @@ def test_links_to_the_glossary_lead_somewhere(cells):
 def test_lessons_without_networks_do_not_import_torch():
     early = [path for path in NOTEBOOKS if path.name[:2] in ("00", "01", "02")]
     assert not [path.name for path in early if re.search(r"^\s*(import|from) torch", path.read_text(), re.M)]
+
+
+def test_the_coursework_edition_has_stubs_and_checks_but_no_answers(tmp_path):
+    subprocess.run([sys.executable, LESSONS / "coursework.py", tmp_path], check=True, stdout=subprocess.DEVNULL)
+    for path in NOTEBOOKS:
+        text = (tmp_path / path.name).read_text()
+        code = code_cells(json.loads(text)["cells"])
+        assert "### BEGIN" not in text
+        assert not any(cell["outputs"] for cell in code)
+        assert len(code) < len(code_cells(json.loads(path.read_text())["cells"]))
+        assert any("check" in cell["metadata"].get("tags", []) for cell in code)
