@@ -5,7 +5,7 @@ Encoder and decoder share these tables; what depends on the picture travels in t
     quality --scale_table--> quantisation table --> DQT segment
     symbols --histogram--> optimal_table --> HuffmanTable(bits, values) --> DHT segment
                                                   |            |
-                                     encoder: codes, lengths   decoder: lookup
+                                     encoder: codes, lengths   decoder: code_list
 
 A Huffman table is transmitted as two short lists: ``bits[i]`` tells how many codes have i + 1 bits, ``values`` lists
 the symbols from the shortest code to the longest. That is enough, because the code is *canonical*: codes of one length
@@ -27,6 +27,7 @@ import heapq
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 
@@ -111,10 +112,16 @@ def scale_table(table: np.ndarray, quality: float) -> np.ndarray:
     Raises:
         SettingError: any other quality.
     """
-    if not (1 <= quality <= 100 and quality == int(quality)):  # NaN fails the first comparison
-        raise SettingError(f"The quality of a JPEG is a whole number from 1 to 100, not {quality}.")
-    percent = 5000 // int(quality) if quality < 50 else 200 - 2 * int(quality)
+    quality = check_quality(quality)
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((table * percent + 50) // 100, 1, 255)
+
+
+def check_quality(quality: float) -> int:
+    """Return ``quality`` as an integer if it is a whole number from 1 to 100, else raise :class:`SettingError`."""
+    if not (isinstance(quality, Real) and 1 <= quality <= 100 and quality == int(quality)):  # NaN fails the second
+        raise SettingError(f"The quality of a JPEG is a whole number from 1 to 100, not {quality!r}.")
+    return int(quality)
 
 
 # --- Huffman codes ----------------------------------------------------------------------------
@@ -167,15 +174,6 @@ class HuffmanTable:
         for symbol, _, length in self.code_list:
             lengths[symbol] = length
         return lengths
-
-    @cached_property
-    def lookup(self) -> np.ndarray:
-        """uint16 [65536]: for any next 16 bits of a file, ``length << 8 | symbol``; 0 where no code begins so."""
-        entries = np.zeros(1 << 16, dtype=np.uint16)
-        for symbol, code, length in self.code_list:
-            first = code << (16 - length)
-            entries[first : first + (1 << (16 - length))] = length << 8 | symbol
-        return entries
 
 
 def optimal_table(histogram: np.ndarray) -> HuffmanTable:
