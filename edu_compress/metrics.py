@@ -119,10 +119,7 @@ def _comparisons(x: Picture, y: Picture, data_range: float) -> tuple[Picture, Pi
     """Return the maps of luminance, and of contrast times structure (Wang 2004, eq. (6), and (9) with (10))."""
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     grey = data_range / 2
-    x, y = (
-        x - grey,
-        y - grey,
-    )  # variances do not change, and are differences of smaller numbers: exact enough in float32
+    x, y = x - grey, y - grey  # leaves the variances as they are, but makes them exact enough in float32
     mean_x, mean_y = _blur(x), _blur(y)
     mean_squares, mean_products = mean_x**2 + mean_y**2, mean_x * mean_y
     variances = _blur(x**2 + y**2) - mean_squares  # of x plus of y
