@@ -27,6 +27,7 @@ def run(path: Path) -> None:
         timeout=CELL_SECONDS,
         kernel_name="python3",
         store_widget_state=False,
+        coalesce_streams=True,  # what one cell prints is one output, however it arrived
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()

@@ -6,7 +6,9 @@ does not load the libraries of all. They need the extra packages of ``pip instal
 
 import importlib
 
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "TangentExplorer": "rate_distortion",
+}
 
 __all__ = list(_HOME)
 
