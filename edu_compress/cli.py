@@ -108,6 +108,7 @@ def _encode(options: argparse.Namespace) -> None:
     images.write_atomically(options.output, data)
     decoded = chosen.decode(data)
     height, width = image.shape[:2]
+    print(f"{options.output}: {width}x{height}, setting {setting:g}, {len(data):,} bytes")
     times_smaller = image.size / len(data)
     print(
         f"rate     {metrics.bits_per_pixel(data, image):.4f} bits per pixel, {times_smaller:.1f} times smaller than raw"
@@ -179,8 +180,8 @@ _REQUIREMENTS = (
 
 def _doctor(_: argparse.Namespace) -> int:
     """Print one [OK] or [FAIL] line per requirement; the exit status is 1 if anything failed."""
-    print(f"edu-compress {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    checks = [("Python 3.11 or newer", sys.version_info >= (3, 11), "install a newer Python")]
+    print(f"edu-compress {__version__} on {platform.platform()}")
+    checks = [("Python 3.11 or newer", sys.version_info >= (3, 11), platform.python_version())]
     checks += [(name, *_installed(name)) for name in _REQUIREMENTS]
     checks += [("sample photographs", *_samples()), ("JPEG round trip", *_round_trip())]
     for name, passed, remark in checks:
