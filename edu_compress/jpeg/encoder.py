@@ -139,8 +139,9 @@ def level_shifted_blocks(plane: np.ndarray) -> np.ndarray:
 def quantise(coefficients: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Divide by the steps and round, [..., 8, 8] -> int16 [..., 8, 8] (A.3.4).
 
-    The divisor is larger by one part in 10^9, so that a tie is rounded to the smaller number. Without this the last
-    bit of a float would decide; in flat areas ties are frequent, and neighbouring blocks would fall to either side.
+    The divisor is larger by one part in 10^9, so that a tie is rounded to the smaller number. Ties are frequent: flat
+    areas have one at every second grey level, at quality 50. Without this the last bit of a float would decide, and
+    the file would depend on the machine.
     """
     return np.rint(coefficients / (steps * (1 + 1e-9))).astype(np.int16)
 
