@@ -54,11 +54,13 @@ def test_tangent_touches_the_chosen_file_and_runs_below_all_others(explorer):
     assert explorer.plane.overlay != before
 
 
-def test_a_click_moves_the_crop_and_its_frame(explorer):
+def test_a_click_moves_the_crops_and_their_frame(explorer):
     crop, frame = explorer.crop.png, explorer.picture.overlay
     explorer.picture.pointer = [30.0, 200.0]
     assert explorer.crop.png != crop and explorer.picture.overlay != frame
-    assert explorer.crop.png == to_png(explorer.decoded[168:232, 0:64])
+    inside = slice(170, 230), slice(0, 60)
+    assert explorer.crop.png == to_png(explorer.decoded[inside])
+    assert explorer.original.png == to_png(explorer.photos.image[inside])
 
 
 def test_another_photograph_is_measured_anew(explorer):

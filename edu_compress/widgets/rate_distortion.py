@@ -16,7 +16,7 @@ from ..rate_distortion import best_index, lagrangian, lower_convex_hull
 from ._core import LessonWidget, PhotoChooser, PlotFrame, Stage
 
 QUALITIES = (*range(3, 30, 2), *range(31, 90, 3), *range(90, 97, 2))
-CROP = 64  # pixels a side, shown three times as large
+CROP = 60  # pixels a side, shown three times as large
 TANGENT = plots.GREEN
 
 
@@ -25,14 +25,14 @@ class TangentExplorer(LessonWidget):
 
     Left, the plane of rate R and distortion D: each point is one file. All points of equal cost J lie on a straight
     line of slope -1 / lambda. The lowest such line that still touches a point is the tangent; it meets the rate axis
-    at R = J. Right, what the touched file decodes to; a click on it moves the enlarged crop.
+    at R = J. Right, what the touched file decodes to; a click on it moves the enlarged crops.
 
     The files are made once per photograph; the slider only looks them up.
 
     Attributes:
         photos: the :class:`PhotoChooser`.
         lam: the slider of lambda, in bits per pixel per unit of MSE.
-        plane, picture, crop: the three stages.
+        plane, picture, original, crop: the stages (the last two are the enlarged crops).
         numbers: what the chosen file costs and gives, as HTML.
         files, rate, distortion: the file, bits per pixel and MSE of each of ``QUALITIES``.
         chosen: index of the file that lambda picks.
@@ -46,11 +46,12 @@ class TangentExplorer(LessonWidget):
             layout=W.Layout(width="480px"),
         )  # fmt: skip
         unit = W.HTML("bits per pixel, for one unit of MSE")
-        self.plane, self.picture = Stage(), Stage(pointing=True)
+        self.plane, self.picture, self.numbers = Stage(), Stage(pointing=True), W.HTML()
+        self.original = Stage(zoom=3, description="enlarged crop of the original photograph")
         self.crop = Stage(zoom=3, description="enlarged crop of the decoded photograph")
-        self.numbers = W.HTML()
-        right = W.VBox([self.picture, W.HBox([self.crop, self.numbers])])
-        super().__init__([self.photos, W.HBox([self.lam, unit]), W.HBox([self.plane, right])])
+        crops = W.HBox([W.VBox([W.HTML("original"), self.original]), W.VBox([W.HTML("decoded"), self.crop])])
+        columns = W.HBox([W.VBox([self.plane, self.numbers]), W.VBox([self.picture, crops])])
+        super().__init__([self.photos, W.HBox([self.lam, unit]), columns])
         self.photos.observe(lambda _: self._measure(), "image")
         self.lam.observe(lambda _: self._choose(), "value")
         self.picture.observe(lambda _: self._show_crop(), "pointer")
@@ -62,7 +63,7 @@ class TangentExplorer(LessonWidget):
         self.files = [self._codec.encode(image, quality) for quality in QUALITIES]
         self.rate = np.array([metrics.bits_per_pixel(data, image) for data in self.files])
         self.distortion = np.array([metrics.mse(image, self._codec.decode(data)) for data in self.files])
-        figure, ax = plt.subplots(figsize=(5.6, 5.2), dpi=90, layout="constrained")
+        figure, ax = plt.subplots(figsize=(5, 4.5), dpi=90, layout="constrained")
         self._draw_files(ax)
         self._frame = PlotFrame(ax)
         self.plane.description = "rate against distortion of JPEG files, and the tangent of slope minus one over lambda"
@@ -96,7 +97,7 @@ class TangentExplorer(LessonWidget):
         self.picture.description = f"the photograph, decoded from {len(data)} bytes"
         self._show_crop()
         cells = "".join(f"<tr><td>{name}&emsp;</td><td>{value}</td></tr>" for name, value in self._rows())
-        self.numbers.value = f"<table style='line-height:1.6; margin-left:12px'>{cells}</table>"
+        self.numbers.value = f"<table style='line-height:1.6; margin-left:12px; white-space:nowrap'>{cells}</table>"
 
     def _cost(self) -> float:
         return float(lagrangian(self.rate[self.chosen], self.distortion[self.chosen], self.lam.value))
@@ -123,29 +124,32 @@ class TangentExplorer(LessonWidget):
 
     def _show_crop(self) -> None:
         top, left, height, width = self._crop_box()
-        self.crop.show(self.decoded[top : top + height, left : left + width])
+        inside = slice(top, top + height), slice(left, left + width)
+        self.original.show(self.photos.image[inside])
+        self.crop.show(self.decoded[inside])
         place = f'x="{left}" y="{top}" width="{width}" height="{height}"'
         self.picture.overlay = f'<rect {place} fill="none" stroke="{plots.ORANGE}" stroke-width="2"/>'
 
     def still(self) -> bytes:
         """Return a PNG file of the plane, the decoded photograph, the crop and the numbers."""
-        figure = plt.figure(figsize=(10, 4.6), dpi=90, layout="constrained")
-        axes = figure.subplot_mosaic([["plane", "picture"], ["plane", "crop"]], width_ratios=[1.15, 1])
+        figure = plt.figure(figsize=(9, 5), dpi=80, layout="constrained")
+        mosaic = [["plane", "picture", "picture"], ["numbers", "original", "decoded"]]
+        axes = figure.subplot_mosaic(mosaic, width_ratios=[2.4, 1, 1], height_ratios=[2, 1])
         self._draw_files(axes["plane"])
+        rate, distortion = self.rate[self.chosen], self.distortion[self.chosen]
         axes["plane"].plot(*self._tangent(), color=TANGENT)
-        axes["plane"].plot(
-            [self._cost(), self.rate[self.chosen]], [0, self.distortion[self.chosen]], "o", color=TANGENT, clip_on=False
-        )
+        axes["plane"].plot([self._cost(), rate], [0, distortion], "o", color=TANGENT, clip_on=False)
         axes["plane"].set_title(f"λ = {self.lam.value:.4f} bits per pixel, for one unit of MSE")
+        text = "\n".join(f"{name}:  {value}" for name, value in self._rows())
+        axes["numbers"].text(0.05, 1, text, va="top", linespacing=1.6)
         top, left, height, width = self._crop_box()
         axes["picture"].imshow(self.decoded)
         axes["picture"].add_patch(Rectangle((left, top), width, height, fill=False, color=plots.ORANGE))
-        axes["crop"].imshow(self.decoded[top : top + height, left : left + width])
-        text = "\n".join(f"{name}:  {value}" for name, value in self._rows())
-        axes["crop"].text(1.08, 0.5, text, transform=axes["crop"].transAxes, va="center", linespacing=1.6)
-        for name in ("picture", "crop"):
+        for name, picture in (("original", self.photos.image), ("decoded", self.decoded)):
+            axes[name].imshow(picture[top : top + height, left : left + width])
+            axes[name].set_title(name)
+        for name in ("numbers", "picture", "original", "decoded"):
             axes[name].set_axis_off()
-            axes[name].set_anchor("W")
         buffer = io.BytesIO()
         figure.savefig(buffer)
         plt.close(figure)
