@@ -180,6 +180,20 @@ def test_structure_turned_upside_down_scores_0_with_finite_gradients():
     assert metrics.ssim(NOISE[0], 255 - NOISE[0]) < -0.5
 
 
+@pytest.mark.parametrize("contrast", [1e-12, 0.0, -1e-12])
+def test_gradients_stay_small_where_a_factor_is_almost_zero(contrast):
+    # Two pictures of stripes in opposite phase: covariance -k V, variances V and k² V; choose k so that the contrast
+    # factor of the first scale, (c2 - 2 k V) / (V + k² V + c2), is as given. Its power 0.13 has an infinite slope at 0.
+    taps, c2 = np.array(metrics._window(11)), (0.03 * 255) ** 2
+    phases = (-1.0) ** np.arange(11)
+    variance = 100 * (1 - np.sum(taps * phases) ** 2)
+    k = (c2 - contrast * (variance + c2)) / (2 * variance)
+    stripes = torch.tensor([-10.0, 10.0], dtype=torch.float64).tile(1, 3, 22, 11)
+    x, y = 100 + stripes, (100 - k * stripes).requires_grad_()
+    metrics.ms_ssim(x, y).sum().backward()
+    assert torch.isfinite(y.grad).all() and y.grad.abs().max() < 1
+
+
 def test_ms_ssim_trains_a_picture_and_accepts_a_parameter():
     target = batch(COFFEE[:176, :176], dtype=torch.float32) / 255
     picture = torch.nn.Parameter(torch.full_like(target, 0.5))

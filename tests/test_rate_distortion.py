@@ -181,6 +181,7 @@ def test_the_hull_leaves_out_what_lies_above_it_or_on_a_line():
     assert lower_convex_hull(rate, distortion).tolist() == [0, 1, 3]
     assert lower_convex_hull([0, 1, 2], [2, 1, 0]).tolist() == [0, 2]
     assert lower_convex_hull([3, 3, 3], [2, 1, 1]).tolist() == [1]
+    assert lower_convex_hull([0, 1, 2, 3], [10, 8, 7, 0]).tolist() == [0, 3]  # the last hides two
 
 
 @pytest.mark.parametrize("settings", [(5, 95), (95, 5), (5, 20, 40, 60, 80, 95)])
