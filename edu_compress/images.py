@@ -149,7 +149,7 @@ def as_image(array: np.ndarray) -> np.ndarray:
 
 def _check_size(height: int, width: int) -> None:
     if height < 1 or width < 1:
-        raise ImageError(f"The picture has {width} x {height} pixels; it needs at least 1 x 1.")
+        raise ImageError(f"An array of {width} x {height} pixels is no picture; it needs at least 1 x 1.")
     if height * width > MAX_PIXELS:
         raise ImageError(f"The picture has {width} x {height} pixels, more than {MAX_PIXELS:,}; make it smaller first.")
 

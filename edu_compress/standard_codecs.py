@@ -48,7 +48,9 @@ class LibjpegCodec:
         """Compress ``image`` (uint8 [H, W, 3], a side has at most 65,500 pixels) into a ``.jpg`` file."""
         image, quality = images.as_image(image), check_quality(setting)
         if max(image.shape) > 65500:
-            raise ImageError(f"A picture of {image.shape[1]} x {image.shape[0]} pixels is too large for libjpeg (65,500 a side).")
+            raise ImageError(
+                f"A picture of {image.shape[1]} x {image.shape[0]} pixels is too large for libjpeg (65,500 a side)."
+            )
         file = io.BytesIO()
         options = {"quality": quality, "subsampling": self.subsampling, "optimize": self.optimize}
         Image.fromarray(image).save(file, "JPEG", **options)

@@ -101,7 +101,9 @@ def to_coefficients(image: np.ndarray, quality: float, subsampling: str = "4:2:0
     image = as_image(image)
     height, width = image.shape[:2]
     if max(height, width) > 65535:
-        raise ImageError(f"A picture of {width} x {height} pixels is too large for a JPEG file; a side has at most 65,535.")
+        raise ImageError(
+            f"A picture of {width} x {height} pixels is too large for a JPEG file; a side has at most 65,535."
+        )
     across, down = SUBSAMPLING[subsampling]
     steps = [tables.scale_table(table, quality) for table in (tables.STANDARD_LUMA, tables.STANDARD_CHROMA)]
     greyscale = subsampling == "4:0:0"
