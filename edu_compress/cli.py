@@ -1,20 +1,22 @@
 """The command line of the course: ``edu-compress COMMAND``.
 
 Exit status: 0 when all went well, 1 when a file, picture or setting was at fault (one sentence on
-standard error says what and what to do), 2 when the command line itself was wrong.
+standard error says what and what to do), 2 when the command line itself was wrong, 130 when it was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, codec, images, metrics
+from . import __version__, codec, datasets, images, metrics, pretrained
 from .errors import CodecError
 
 _DESCRIPTION = """\
@@ -26,7 +28,8 @@ try it:
   edu-compress encode photo.png photo.jpg --codec jpeg --setting 75    make a file; prints its rate and quality
   edu-compress inspect photo.jpg                                       where did each byte go?
   edu-compress decode photo.jpg decoded.png                            and back to pixels
-  edu-compress encode coffee coffee.edc --codec lossless               a picture of the course instead of a file"""
+  edu-compress encode coffee coffee.edc --codec lossless               a picture of the course instead of a file
+  edu-compress evaluate jpeg --data my_pictures                        its mean curve over a folder, as a JSON file"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    command("codecs", _codecs, "list the codecs, with the setting that moves each along its rate-distortion curve")
+    command(
+        "codecs",
+        _codecs,
+        "list the codecs, with the setting that moves each along its rate-distortion curve, and the trained weights",
+    )
 
     encode = command("encode", _encode, "compress a picture into a file; prints its size, rate and quality")
     encode.add_argument("input", metavar="IN", help="a picture file, or the name of a sample photograph of the course")
@@ -83,6 +92,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("input", metavar="FILE", help="a compressed file")
 
+    train = command("train", _train, "train a model from a recipe; writes its weights and their card")
+    train.add_argument("recipe", metavar="CONFIG", help="a TOML file, for example data/recipes/factorized.toml")
+    train.add_argument("--data", required=True, metavar="FOLDER", help="the pictures to learn from")
+    train.add_argument("--out", metavar="FOLDER", help="for checkpoint, weights and card (default: runs/NAME)")
+    train.add_argument("--steps", type=int, metavar="N", help="make N steps altogether instead of the recipe's")
+    train.add_argument(
+        "--minutes", type=float, metavar="M",
+        help="stop after M minutes with a checkpoint, wherever the run is; --resume goes on from there",
+    )  # fmt: skip
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
+    train.add_argument(
+        "--device", default="auto", metavar="NAME",
+        help="cpu, cuda or auto, a GPU if there is one; several: torchrun --nproc-per-node N -m edu_compress.cli train",
+    )  # fmt: skip
+    train.add_argument("--threads", type=int, metavar="N", help="for computing on the CPU (default: torch's choice)")
+
+    evaluate = command("evaluate", _evaluate, "measure a codec on a folder of pictures, with real files; writes JSON")
+    evaluate.add_argument("codec", metavar="CODEC", help="one of `edu-compress codecs`")
+    evaluate.add_argument(
+        "--data", required=True, metavar="FOLDER", help="the pictures, or a set of `edu-compress data`"
+    )
+    evaluate.add_argument(
+        "--settings", type=float, nargs="+", metavar="X", help="the settings to try (default: the codec's own list)"
+    )
+    evaluate.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the codec; may be repeated"
+    )
+    evaluate.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes, of one thread each (default: 1)"
+    )
+    evaluate.add_argument("--out", metavar="FILE", help="what to write (default: data/results/CODEC_FOLDER.json)")
+    evaluate.add_argument("--card", metavar="NAME", help="also write the curve into the card of these weights")
+
+    data = command("data", _data, "fetch a public set of pictures into the cache folder; without NAME, list them")
+    data.add_argument("name", nargs="?", metavar="NAME", help="of the set")
+
     command("doctor", _doctor, "check this installation; paste the output into bug reports")
     lab = command("lab", _lab, "open the lessons in JupyterLab")
     lab.add_argument("more", nargs=argparse.REMAINDER, help="further arguments for JupyterLab, such as --no-browser")
@@ -95,6 +140,10 @@ def _parser() -> argparse.ArgumentParser:
 def _codecs(_: argparse.Namespace) -> None:
     for entry in codec.registry.values():
         print(f"{entry.name:14} {entry.suffix:6} {entry.setting:16} {entry.about}")
+    print(f"trained weights in {pretrained.weights_folder()}:{'' if pretrained.names() else ' none'}")
+    for name in pretrained.names():
+        card = pretrained.read_card(name)
+        print(f"{name:22} model {card['model']}, {card['bytes']:,} bytes, {card['steps']:,} steps")
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -151,6 +200,91 @@ def _read(path: str) -> bytes:
         raise CodecError(f"Cannot read {path}: {error.strerror}.") from error
 
 
+def _train(options: argparse.Namespace) -> int:
+    from . import training  # here: torch takes seconds to load
+
+    recipe = training.read_recipe(options.recipe)
+    if options.steps is not None:
+        recipe = dataclasses.replace(recipe, steps=options.steps)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    out = Path(options.out) if options.out else Path("runs") / recipe.name
+    run = training.train(
+        recipe,
+        datasets.read_folder(options.data, progress=first),
+        out,
+        minutes=options.minutes,
+        resume=options.resume,
+        device=options.device,
+        threads=options.threads,
+        progress=first,
+        command=_command("train", options.recipe, data=options.data, steps=options.steps),
+    )
+    if first and run.card is None:
+        whole = run.minutes * recipe.steps / run.step
+        print(f"stopped at step {run.step:,} of {recipe.steps:,}, after {run.minutes:.1f} of about {whole:.1f} minutes")
+        print(f"{out / training.CHECKPOINT} is its checkpoint; the same command with --resume goes on from there")
+    elif first:
+        for point in run.curve[-1]["points"]:
+            print(f"λ {point['lam']:<8.4g} {point['estimated_bpp']:.3f} bpp (estimated)  {point['psnr']:.2f} dB")
+        print(f"{out / recipe.name}.safetensors: {run.card['bytes']:,} bytes, {run.minutes:.1f} minutes")
+        print(f"To use these weights, set EDU_COMPRESS_WEIGHTS={out}")
+    return 130 if run.interrupted else 0
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from . import evaluation
+
+    if options.card:
+        pretrained.read_card(options.card)  # before the work, not after it
+    codec_options = dict(_option(text) for text in options.option)
+    result = evaluation.evaluate(
+        options.codec,
+        options.data,
+        options.settings,
+        workers=options.workers,
+        options=codec_options,
+        command=_command(
+            "evaluate", options.codec, data=options.data, settings=options.settings, option=options.option
+        ),
+    )
+    out = options.out or evaluation.results_folder() / f"{options.codec}_{result['data']['name']}.json"
+    evaluation.save(out, result)
+    points = result["curves"][0]["points"]
+    if options.card:
+        measured = {"pictures": result["data"], "codec": options.codec, "options": codec_options, "points": points}
+        pretrained.add_measurement(options.card, {**measured, "command": result["command"]})
+    for point in points:
+        print(
+            f"setting {point['setting']:<8g} {point['bpp']:.4f} bpp  {point['psnr']:.3f} dB PSNR  "
+            f"{point['ms_ssim']:.5f} MS-SSIM"
+        )
+    print(f"{out}: mean over {result['data']['pictures']} pictures")
+
+
+def _command(name: str, first: str, **options) -> str:
+    """Write the command that does the same again, without the folders of this machine."""
+
+    def word(value: object) -> str:
+        path = Path(str(value))
+        return path.name if path.is_absolute() else f"{value:g}" if isinstance(value, float) else str(value)
+
+    words = ["edu-compress", name, word(first)]
+    for key, value in options.items():
+        if key == "option":  # once for each
+            words += [part for item in value for part in ("--option", item)]
+        elif value:
+            words += [f"--{key}", *map(word, value if isinstance(value, list) else [value])]
+    return " ".join(words)
+
+
+def _data(options: argparse.Namespace) -> None:
+    if options.name is not None:
+        print(datasets.fetch(options.name))
+        return
+    for name, public in datasets.PUBLIC_SETS.items():
+        print(f"{name:10} {public.about}; from {public.url}")
+
+
 def _lab(options: argparse.Namespace) -> int:
     lessons = Path(__file__).resolve().parents[1] / "lessons"
     if not lessons.is_dir():
@@ -172,6 +306,8 @@ _REQUIREMENTS = (
     "scikit-image",
     "matplotlib",
     "torch",
+    "safetensors",
+    "pooch",
     "jupyterlab",
     "ipywidgets",
     "anywidget",
