@@ -44,7 +44,6 @@ import copy
 import io
 import math
 import os
-import pickle
 import platform
 import signal
 import threading
@@ -112,11 +111,12 @@ class Recipe:
     validate_every: int = 500
 
     def __post_init__(self):
+        types = {"int": int, "float": float, "bool": bool, "str": str, "dict[str, Any]": dict}
         for item in fields(self):
-            value, wanted = getattr(self, item.name), type(item.default)
-            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value, wanted = getattr(self, item.name), types[item.type]
+            if wanted is float and type(value) is int:
                 object.__setattr__(self, item.name, float(value))  # TOML's 1 for 1.0
-            elif wanted in (int, float, bool, str) and type(value) is not wanted:
+            elif type(value) is not wanted:
                 raise SettingError(f"In the recipe, {item.name} = {value!r} should be of type {wanted.__name__}.")
         positive = ("steps", "batch", "crop", "rate", "clip", "held_out", "validate_every")
         for name in positive:
@@ -425,7 +425,7 @@ class Trainer:
             # weights_only: tensors, numbers and texts; a file from elsewhere cannot run code
             state = torch.load(path, map_location="cpu", weights_only=True)
             recipe = state["recipe"]
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        except Exception as error:  # a damaged byte can raise anything in the reader
             raise CodecError(f"The checkpoint {path} is damaged; delete it and begin again.") from error
         now = asdict(self.recipe)
         changed = ", ".join(key for key in now if now[key] != recipe.get(key))
@@ -542,9 +542,7 @@ def _run_steps(
     def report() -> None:
         loss, bpp, psnr = torch.stack(recent).mean(0).tolist()
         if not math.isfinite(loss):
-            raise CodecError(
-                f"At step {trainer.step} the loss is {loss}; lower the rate in the recipe and begin again."
-            )
+            raise CodecError(f"At step {trainer.step} the loss is {loss}; begin again with a lower rate in the recipe.")
         bar.set_postfix(loss=f"{loss:.3f}", bpp=f"{bpp:.3f}", PSNR=f"{psnr:.2f} dB")
         recent.clear()
 
