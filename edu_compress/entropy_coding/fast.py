@@ -1,0 +1,155 @@
+r"""The fast path: many values at once, coded by constriction; what the learned codecs use.
+
+The stream is the one that :class:`~.rans.RansEncoder` makes from the same tables in the same order, word for word.
+What is fast is the order: the values of one call are sorted by the table they are coded with, so that constriction
+codes all values of a table in one call::
+
+    values   3 -1  0  7  0        indexes  5 2 2 5 2
+    coded   (table 2: -1 0 0) (escapes of table 2) (table 5: 3 7) (escapes of table 5)
+
+The decoder knows the indexes (from the side information, or from what it has decoded before), so it knows the order
+too. A context model decodes in several passes: each :meth:`FastDecoder.decode` is one pass, and its indexes may depend
+on the values of the passes before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import constriction
+import numpy as np
+
+from ..errors import BitstreamError
+from .tables import _BIT, _CLASS, ESCAPE_CLASSES, PRECISION, Table, check_whole_words, fold_escape, unfold_escape
+
+
+@lru_cache(maxsize=4096)
+def _constriction_model(table: Table) -> constriction.stream.model.Categorical:
+    """The same table for constriction.
+
+    With ``perfect=False`` it gives each of n symbols one unit and shares the other 2^24 - n in proportion to the
+    numbers it gets. Ours are whole and sum to just that, so that nothing is rounded: the widths come out as they are.
+    """
+    if table.precision != PRECISION:
+        raise ValueError(f"The fast path needs tables of {PRECISION} bits, not of {table.precision}.")
+    return constriction.stream.model.Categorical((table.widths - 1).astype(np.float64), perfect=False)
+
+
+def _by_table(indexes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (index, positions that have it), in order of index; the positions in their own order."""
+    order = np.argsort(indexes, kind="stable")
+    used, begin = np.unique(indexes[order], return_index=True)
+    yield from zip(used.tolist(), np.split(order, begin[1:]), strict=True)
+
+
+class FastEncoder:
+    """Collects passes of values, and codes them last to first."""
+
+    def __init__(self):
+        self._groups: list[tuple[np.ndarray, Table]] = []
+
+    def encode(self, values: np.ndarray, indexes: np.ndarray, tables: Sequence[Table]) -> None:
+        """Add a pass.
+
+        Args:
+            values: integers [n].
+            indexes: integers [n]: which of ``tables`` each value is coded with.
+        """
+        values, indexes = np.asarray(values, dtype=np.int64).ravel(), np.asarray(indexes).ravel()
+        if not len(values):
+            return
+        for index, positions in _by_table(indexes):
+            table = tables[index]
+            symbols = table.symbols(values[positions])
+            self._groups.append((symbols, table))
+            if table.escape:
+                self._escapes(values[positions][symbols == len(table) - 1], table)
+
+    def _escapes(self, values: np.ndarray, table: Table) -> None:
+        """Elias-gamma codes, plane by plane: all classes, then the highest bit of all numbers, then the next ..."""
+        if not len(values):
+            return
+        numbers = fold_escape(values, table) + 1
+        extra = np.frexp(numbers.astype(np.float64))[1] - 1  # bits after the leading one
+        if extra.max() >= ESCAPE_CLASSES:
+            raise ValueError("A value is too far outside its table to be coded.")
+        self._groups.append((extra, _CLASS))
+        for plane in reversed(range(int(extra.max()))):
+            self._groups.append((numbers[extra > plane] >> plane & 1, _BIT))
+
+    def finish(self) -> bytes:
+        """Return the stream of all passes."""
+        coder = constriction.stream.stack.AnsCoder()
+        for symbols, table in reversed(self._groups):
+            coder.encode_reverse(symbols.astype(np.int32), _constriction_model(table))
+        return coder.get_compressed().astype("<u4").tobytes()
+
+
+class FastDecoder:
+    """Decodes the passes of a :class:`FastEncoder`, first to last.
+
+    Raises:
+        BitstreamError: the data cannot be a stream.
+    """
+
+    def __init__(self, data: bytes):
+        check_whole_words(data)
+        words = np.frombuffer(data, dtype="<u4").astype(np.uint32)
+        if len(words) and words[-1] == 0:
+            raise BitstreamError("The entropy-coded data are damaged: their last word is zero.")
+        self._coder = constriction.stream.stack.AnsCoder(words)
+
+    def decode(self, indexes: np.ndarray, tables: Sequence[Table]) -> np.ndarray:
+        """Decode a pass: int64 of the shape of ``indexes``."""
+        indexes = np.asarray(indexes)
+        flat = indexes.ravel()
+        values = np.empty(len(flat), dtype=np.int64)
+        for index, positions in _by_table(flat) if len(flat) else ():
+            table = tables[index]
+            symbols = self._symbols(len(positions), table)
+            group = table.first + symbols
+            if table.escape:
+                escaped = symbols == len(table) - 1
+                group[escaped] = self._escapes(int(escaped.sum()), table)
+            values[positions] = group
+        return values.reshape(indexes.shape)
+
+    def _symbols(self, count: int, table: Table) -> np.ndarray:
+        return self._coder.decode(_constriction_model(table), count).astype(np.int64)
+
+    def _escapes(self, count: int, table: Table) -> np.ndarray:
+        extra = self._symbols(count, _CLASS) if count else np.zeros(0, dtype=np.int64)
+        numbers = np.ones(count, dtype=np.int64)
+        for plane in reversed(range(int(extra.max(initial=0)))):
+            active = extra > plane
+            numbers[active] = numbers[active] << 1 | self._symbols(int(active.sum()), _BIT)
+        return unfold_escape(numbers - 1, table)
+
+    def finish(self) -> None:
+        """Check that nothing is left over.
+
+        Raises:
+            BitstreamError: the stream holds more than what was decoded: it or the model is not the right one.
+        """
+        if not self._coder.is_empty():
+            raise BitstreamError("The entropy-coded data are damaged: something is left over after the last symbol.")
+
+
+def encode_values(values: np.ndarray, indexes: np.ndarray, tables: Sequence[Table]) -> bytes:
+    """Code integers, each with the table its index names, in one pass."""
+    encoder = FastEncoder()
+    encoder.encode(values, indexes, tables)
+    return encoder.finish()
+
+
+def decode_values(data: bytes, indexes: np.ndarray, tables: Sequence[Table]) -> np.ndarray:
+    """The inverse of :func:`encode_values`.
+
+    Raises:
+        BitstreamError: the data are damaged.
+    """
+    decoder = FastDecoder(data)
+    values = decoder.decode(indexes, tables)
+    decoder.finish()
+    return values
