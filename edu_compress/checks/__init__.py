@@ -10,6 +10,7 @@ _HOME: dict[str, str] = {
     **dict.fromkeys(
         ("conditional_entropy", "step_for_psnr", "our_lambda", "lower_hull", "bd_rate", "share_bits"), "rate_distortion"
     ),
+    **dict.fromkeys(("dct", "zigzag", "extend", "run_length", "block_pixels", "jpeg_quality"), "jpeg"),
 }
 
 __all__ = list(_HOME)

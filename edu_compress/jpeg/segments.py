@@ -107,7 +107,7 @@ def read_segments(data: bytes) -> list[Segment]:
             marker = found[1][0]
             name = _NAMES.get(marker, f"reserved {marker:02X}")
             if name == "EOI":
-                add(marker, name, 2)
+                add(marker, name, 2, header=2)
             else:
                 add(marker, name, 2 + _stated_length(data, position + fill, name), header=4)
     return segments

@@ -8,6 +8,7 @@ import importlib
 
 _HOME: dict[str, str] = {
     "TangentExplorer": "rate_distortion",
+    **dict.fromkeys(("DctExplorer", "QuantisationExplorer", "ByteBreaker", "hex_view"), "jpeg"),
 }
 
 __all__ = list(_HOME)
