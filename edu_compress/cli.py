@@ -235,7 +235,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from . import evaluation
 
     if options.card:
-        pretrained.read_card(options.card)  # before the work, not after it
+        pretrained.read_card(options.card)  # mistakes are found before the work, not after it
+    folder = datasets.make_folder(Path(options.out).parent if options.out else evaluation.results_folder())
     codec_options = dict(_option(text) for text in options.option)
     result = evaluation.evaluate(
         options.codec,
@@ -247,7 +248,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             "evaluate", options.codec, data=options.data, settings=options.settings, option=options.option
         ),
     )
-    out = options.out or evaluation.results_folder() / f"{options.codec}_{result['data']['name']}.json"
+    out = options.out or folder / f"{options.codec}_{result['data']['name']}.json"
     evaluation.save(out, result)
     points = result["curves"][0]["points"]
     if options.card:

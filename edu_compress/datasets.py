@@ -160,6 +160,19 @@ def list_pictures(folder: str | os.PathLike) -> list[Path]:
     return files
 
 
+def make_folder(path: str | os.PathLike) -> Path:
+    """Make a folder, and those that it is in, if they are not there; return it.
+
+    Raises:
+        CodecError: it cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodecError(f"Cannot make the folder {path}: {error.strerror}.") from error
+    return Path(path)
+
+
 def manifest_hash(digests: Mapping[str, str]) -> str:
     """SHA-256 over the sorted lines "name SHA-256", of a mapping from file names to the SHA-256 of the files."""
     lines = (f"{name} {digest}\n" for name, digest in sorted(digests.items()))
@@ -196,7 +209,7 @@ class PictureSet:
         if not 1 <= held_out < len(self.pictures):
             raise SettingError(
                 f"Of the {len(self.pictures)} pictures in {self.name!r}, 1 to {len(self.pictures) - 1} can be held "
-                f"out, not {held_out}."
+                f"out, not {held_out}; change held_out in the recipe."
             )
         chosen = set(np.random.default_rng(seed).choice(len(self.pictures), held_out, replace=False).tolist())
         ordered = [self.pictures[name] for name in sorted(self.pictures)]

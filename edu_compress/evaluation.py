@@ -113,7 +113,7 @@ def evaluate(
 
 def save(path: str | os.PathLike, result: Mapping[str, Any]) -> None:
     """Write a result as JSON, whole or not at all."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    datasets.make_folder(Path(path).parent)
     text = json.dumps(_without_infinity(result), indent=1, allow_nan=False)
     images.write_atomically(path, (text + "\n").encode())
 

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from . import images
+from .datasets import make_folder
 from .errors import CodecError, SettingError
 
 if TYPE_CHECKING:  # torch is imported where it is needed: listing the weights should be quick
@@ -170,7 +171,7 @@ def save(name: str, state: Mapping[str, Tensor], card: Mapping[str, Any], folder
 
     data = safetensors.torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()})
     card = {"name": name, **card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     images.write_atomically(folder / f"{name}.safetensors", data)  # the card last: it vouches for the weights
     _write_card(folder / f"{name}.json", card)
     return card

@@ -10,6 +10,10 @@ r"""Training a learned codec: one loop for every model, on one processor or seve
                |
                +--> moving average (EMA) --> validation, checkpoint, and in the end weights and card
 
+**A model** here is a ``torch.nn.Module`` with ``config`` (a dataclass), ``lam_range`` (lowest and highest λ), and
+``model(x, lam, quantiser)``, which returns ``x_hat`` and ``likelihoods``. It may have ``initialise(crops)``, to choose
+its first weights from pictures, and ``parameter_groups(rate)``, to learn some parameters faster than others.
+
 **The loss.** J = R + λ D for each sample, with λ drawn log-uniformly over the model's range, so that one model learns
 all of them. A large λ makes a large J: each sample's J is divided by √λ, so that no λ dominates the gradient.
 
@@ -39,6 +43,7 @@ Taught in lesson 05.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import io
@@ -61,7 +66,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import __version__, images, pretrained
-from .datasets import PictureSet
+from .datasets import PictureSet, make_folder
 from .errors import CodecError, SettingError
 
 CHECKPOINT = "checkpoint.pt"
@@ -313,15 +318,15 @@ class Trainer:
         if recipe.batch % team.size:
             raise SettingError(f"A batch of {recipe.batch} cannot be shared equally by {team.size} processes.")
         training, held_out = pictures.split(recipe.held_out, recipe.seed)
-        smallest = min(min(picture.shape[:2]) for picture in training + held_out)
-        if smallest < recipe.crop:
-            raise SettingError(
-                f"A picture in {pictures.name!r} is only {smallest} pixels wide or high; make the crops of "
-                f"{recipe.crop} smaller, or take the picture out."
-            )
+        for name, picture in pictures.pictures.items():
+            if min(picture.shape[:2]) < recipe.crop:
+                raise SettingError(
+                    f"{name} is only {min(picture.shape[:2])} pixels wide or high; make the crops of {recipe.crop} "
+                    "smaller, or take the picture out."
+                )
         self.pack, self.held_out = Pack(training, device), _centre_crops(held_out, math.gcd(recipe.crop, 64))
         self.model = self._fresh_model()
-        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         if recipe.precision == "bfloat16":
             for transform in (self.model.g_a, self.model.g_s):
                 _compute_in_bfloat16(transform)
@@ -460,7 +465,7 @@ class Run:
 
     Attributes:
         model: with the averaged weights, for use.
-        card: of the weights; None if the run was stopped before its end.
+        card: of the weights; None if the run was stopped before its end, and in all processes but the first.
         curve: the validations, as in the card.
         step, minutes: how far it is, over all its parts.
         interrupted: whether a signal stopped it.
@@ -514,6 +519,8 @@ def train(
         raise SettingError(
             f"There is a run in {out} already; go on with it (--resume), or name another folder (--out)."
         )
+    if out is not None:
+        make_folder(out)
     chosen = choose_device(device)
     with _team(chosen) as team, _stop_signals() as signals:
         trainer = Trainer(recipe, pictures, chosen, team)
@@ -526,29 +533,26 @@ def train(
             card = _finish(trainer, pictures, command)
             if out is not None:
                 card = pretrained.save(recipe.name, trainer.average.state_dict(), card, Path(out))
-        model = trainer.average.eval()
-        return Run(model, card, trainer.curve, trainer.step, trainer.minutes, bool(signals))
+        return Run(trainer.average, card, trainer.curve, trainer.step, trainer.minutes, bool(signals))
 
 
 def _run_steps(
     trainer: Trainer, signals: list[int], checkpoint: Path | None, minutes: float | None, progress: bool
 ) -> None:
     """Train until the last step, a signal, or the limit in minutes; validate and write checkpoints on the way."""
-    recipe, recent = trainer.recipe, []
+    recipe, recent = trainer.recipe, collections.deque(maxlen=100)  # steps: the progress bar shows their mean
     bar = tqdm(total=recipe.steps, initial=trainer.step, desc=recipe.name, unit="step", disable=not progress)
     minutes_before, begin = trainer.minutes, time.monotonic()
     reported = saved = begin
 
     def report() -> None:
-        loss, bpp, psnr = torch.stack(recent).mean(0).tolist()
+        loss, bpp, psnr = torch.stack(list(recent)).mean(0).tolist()
         if not math.isfinite(loss):
             raise CodecError(f"At step {trainer.step} the loss is {loss}; begin again with a lower rate in the recipe.")
         bar.set_postfix(loss=f"{loss:.3f}", bpp=f"{bpp:.3f}", PSNR=f"{psnr:.2f} dB")
-        recent.clear()
 
     def save() -> None:
         if checkpoint is not None:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
             trainer.save_checkpoint(checkpoint)
 
     stop = False

@@ -321,7 +321,7 @@ def test_what_does_not_go_together_is_said(pictures, tmp_path):
         (tmp_path / "checkpoint.pt").write_bytes(damaged)
         with pytest.raises(CodecError, match="damaged"):
             train(dataclasses.replace(TINY, steps=1), pictures, tmp_path, resume=True)
-    with pytest.raises(SettingError, match="only 64 pixels"):
+    with pytest.raises(SettingError, match=r"0\.png is only 64 pixels"):
         train(dataclasses.replace(TINY, crop=128), pictures)
     with pytest.raises(SettingError, match="held"):
         train(dataclasses.replace(TINY, held_out=5), pictures)
@@ -331,6 +331,8 @@ def test_what_does_not_go_together_is_said(pictures, tmp_path):
         Trainer(TINY, pictures, CPU, Team(0, 3))
     with pytest.raises(SettingError, match="minutes"):
         train(TINY, pictures, minutes=0)
+    with pytest.raises(CodecError, match="Cannot make the folder"):
+        train(TINY, pictures, tmp_path / "checkpoint.pt" / "folder")
 
 
 def test_a_loss_that_is_not_a_number_keeps_the_last_checkpoint(pictures, tmp_path):
