@@ -1,0 +1,224 @@
+r"""The first learned codec: non-linear transforms, uniform quantisation, a fully factorised prior.
+
+::
+
+        grey levels                latents                symbols
+    x (B,3,H,W) --> g_a --> y (B,M,H/16,W/16) --> · gain(λ) --> round --> entropy coder --> y.bin
+                                                                 ^                           |
+                                              tables of integer frequencies,                 |
+                                              one per channel, from the prior p(y)           |
+                                                                 v                           |
+    x_hat <-- g_s <-- y_hat (B,M,H/16,W/16) <-- / gain(λ) <-- symbols <-- entropy decoder <--+
+
+The transforms are those of Ballé, Laparra and Simoncelli 2017 (three strided convolutions with GDN between
+them), with two additions that can be switched off: a linear path beside them that starts as a block DCT
+(``dct``), and gain units, which make one model serve every λ (``gains``; off, the model serves the one
+λ it is trained for). The prior is the non-parametric density of Ballé et al. 2018, appendix 6.1: a small
+monotonic network per channel that *is* the cumulative distribution function c, so that the probability of a bin is
+the difference of two of its values.
+
+The training loss is J = R + λD with noise in place of rounding, see :mod:`~edu_compress.quantisation`.
+
+Invariants: the estimated bits (−Σ log2 of the likelihoods) and the real file agree within 1 % + 64 bytes; a file
+decodes to the same symbols on every machine, because its tables come from portable arithmetic (see
+:func:`edu_compress.entropy_coding` and :meth:`FactorizedDensity.tables`).
+
+References: arXiv:1611.01704 (transforms, noise); arXiv:1802.01436, appendix 6.1 (density); arXiv:2003.02012 (gains).
+
+Taught in lesson 05.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import GDN, Gain, LinearPath, lower_bound
+from .quantisation import QUANTISERS, Quantiser
+
+STRIDE = 16
+"""Pixels per latent position, across and down."""
+
+
+@dataclass(frozen=True)
+class FactorizedConfig:
+    """Sizes and options of a :class:`FactorizedPrior`. The defaults are the student's size; see :data:`PAPER`.
+
+    Attributes:
+        N: channels inside the transforms.
+        M: channels of the latent.
+        dct: whether a linear path, initialised as a block DCT, runs beside the transforms.
+        gains: number of λ anchors of the gain units; 0 for a model of one λ, as in the paper.
+        lowest, highest: the range of λ that the model is trained for.
+    """
+
+    N: int = 64
+    M: int = 192
+    dct: bool = True
+    gains: int = 8
+    lowest: float = 0.0004
+    highest: float = 0.05
+
+
+PAPER = FactorizedConfig(N=192, M=192, dct=False, gains=0, lowest=0.01, highest=0.01)
+"""The network of arXiv:1611.01704 for colour pictures."""
+
+
+# --- the prior --------------------------------------------------------------------------------
+
+
+class FactorizedDensity(nn.Module):
+    r"""One non-parametric density per channel, given by its cumulative distribution function c.
+
+    :math:`c = \sigma(f_K \circ \dots \circ f_1)`, with :math:`f_k(x) = g_k(H_k x + b_k)` and
+    :math:`g_k(x) = x + \tanh(a_k) \odot \tanh(x)`, where H is kept positive by a softplus and tanh(a) > -1, so that
+    c always rises from 0 to 1 (arXiv:1802.01436, appendix 6.1; K = 4, hidden width 3).
+
+    Args:
+        C: number of channels.
+        hidden: widths of the hidden layers.
+        spread: initial width of the density, in units of ``scale``.
+    """
+
+    def __init__(self, C: int, hidden: tuple[int, ...] = (3, 3, 3), spread: float = 4.0):
+        super().__init__()
+        widths = (1, *hidden, 1)
+        layers = list(zip(widths[:-1], widths[1:], strict=True))
+        slope = spread ** (-1 / len(layers))
+        self.H = nn.ParameterList(
+            nn.Parameter(torch.full((C, out, into), math.log(math.expm1(slope / out)))) for into, out in layers
+        )
+        self.b = nn.ParameterList(nn.Parameter(torch.rand(C, out, 1) - 0.5) for _, out in layers)
+        self.a = nn.ParameterList(nn.Parameter(torch.zeros(C, out, 1)) for _, out in layers[:-1])
+        self.register_buffer("scale", torch.ones(C))  # rough size of each channel, so that the network sees order one
+
+    def logits(self, y: Tensor) -> Tensor:
+        """The c.d.f. before its sigmoid: y (C, 1, n) -> (C, 1, n)."""
+        x = y / self.scale[:, None, None]
+        for k, (H, b) in enumerate(zip(self.H, self.b, strict=True)):
+            x = F.softplus(H) @ x + b  # (C, width, n)
+            if k < len(self.a):
+                x = x + torch.tanh(self.a[k]) * torch.tanh(x)
+        return x
+
+    def likelihood(self, y: Tensor, width: Tensor | float = 1.0) -> Tensor:
+        """Probability of the bin around each latent: c(y + width/2) - c(y - width/2).
+
+        Args:
+            y: latents (B, C, h, w).
+            width: of the bins, broadcast against ``y``.
+
+        Returns:
+            Probabilities (B, C, h, w), at least 1e-9.
+        """
+        half = torch.as_tensor(width, dtype=y.dtype, device=y.device) / 2
+        channels_first = lambda t: t.transpose(0, 1).reshape(y.shape[1], 1, -1)  # noqa: E731
+        lower, upper = self.logits(channels_first(y - half)), self.logits(channels_first(y + half))
+        # sigmoid(upper) - sigmoid(lower), taken in the tail where both are small: 1 - 1 would lose every digit
+        sign = -torch.sign(lower + upper).detach()
+        p = torch.abs(torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower))
+        p = p.reshape(y.shape[1], y.shape[0], *y.shape[2:]).transpose(0, 1)
+        return lower_bound(p, 1e-9)
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+def analysis_transform(N: int, M: int) -> nn.Sequential:
+    """g_a: (B, 3, H, W) -> (B, M, H/16, W/16), strides 4 · 2 · 2."""
+    return nn.Sequential(
+        nn.Conv2d(3, N, 9, stride=4, padding=4), GDN(N),
+        nn.Conv2d(N, N, 5, stride=2, padding=2), GDN(N),
+        nn.Conv2d(N, M, 5, stride=2, padding=2),
+    )  # fmt: skip
+
+
+def synthesis_transform(N: int, M: int) -> nn.Sequential:
+    """g_s: (B, M, H/16, W/16) -> (B, 3, H, W), the mirror of :func:`analysis_transform`."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(M, N, 5, stride=2, padding=2, output_padding=1), GDN(N, inverse=True),
+        nn.ConvTranspose2d(N, N, 5, stride=2, padding=2, output_padding=1), GDN(N, inverse=True),
+        nn.ConvTranspose2d(N, 3, 9, stride=4, padding=4, output_padding=3),
+    )  # fmt: skip
+
+
+class FactorizedPrior(nn.Module):
+    """Transforms and prior; what is trained. :class:`FactorizedCodec` writes files with it."""
+
+    # Beside the linear path, what the transforms see and return must be of order one for Adam to be able to learn:
+    # latents are tens of grey levels, pixels up to 128 either side of grey.
+    INPUT, LATENT, OUTPUT = 64.0, 10.0, 25.0
+
+    def __init__(self, config: FactorizedConfig = FactorizedConfig()):  # noqa: B008 - frozen
+        super().__init__()
+        self.config = config
+        self.g_a = analysis_transform(config.N, config.M)
+        self.g_s = synthesis_transform(config.N, config.M)
+        self.density = FactorizedDensity(config.M)
+        self.linear = LinearPath(config.M) if config.dct else None
+        self.gain = Gain(config.M, config.lowest, config.highest, config.gains) if config.gains else None
+        if config.dct:  # begin as the DCT alone
+            for last in (self.g_a[-1], self.g_s[-1]):
+                nn.init.normal_(last.weight, std=0.1 * last.weight.std().item())
+                nn.init.zeros_(last.bias)
+
+    @property
+    def lam_range(self) -> tuple[float, float]:
+        """The smallest and the largest λ that the model is trained for."""
+        return self.config.lowest, self.config.highest
+
+    @torch.no_grad()
+    def initialise(self, pictures: Tensor) -> None:
+        """Choose the DCT filters and the rough size of each latent from pictures ((B, 3, H, W) in [0, 1])."""
+        if self.linear is not None:
+            self.linear.choose_filters(255 * pictures - 128)
+            self.density.scale.copy_(self.linear.deviation / 2)
+
+    def parameter_groups(self, rate: float) -> list[dict]:
+        """The prior's few numbers follow the latents three times as fast as the transforms move them."""
+        prior = list(self.density.parameters())
+        others = [p for name, p in self.named_parameters() if not name.startswith("density.")]
+        return [{"params": others, "lr": rate}, {"params": prior, "lr": 3 * rate}]
+
+    def analyse(self, x: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in [0, 1] -> latent y (B, M, H/16, W/16)."""
+        x = 255 * x - 128
+        y = self.LATENT * self.g_a(x / self.INPUT)
+        return y if self.linear is None else y + self.linear.analysis(x)
+
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """Latent (B, M, H/16, W/16) -> pixels (B, 3, H, W), in [0, 1] up to overshoot."""
+        if self.linear is None:
+            x = self.OUTPUT * self.g_s(y_hat / self.LATENT)
+        else:
+            size = self.linear.deviation.clamp(min=self.LATENT)[:, None, None]
+            x = self.OUTPUT * self.g_s(y_hat / size) + self.linear.synthesis(y_hat)
+        return (x + 128) / 255
+
+    def scale_of(self, lam: Tensor) -> Tensor | float:
+        """Quantisation steps per unit of latent, at each λ: (B, M, 1, 1)."""
+        return 1.0 if self.gain is None else self.gain(lam)
+
+    def forward(self, x: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed") -> dict:
+        """Code a batch as training sees it.
+
+        Args:
+            x: pixels (B, 3, H, W) in [0, 1]; H and W are multiples of 16.
+            lam: λ of each picture (B,).
+            quantiser: name in :data:`~edu_compress.quantisation.QUANTISERS`, or a function; "round" for what the
+                codec does.
+
+        Returns:
+            ``x_hat`` (B, 3, H, W) and ``likelihoods`` {"y": (B, M, H/16, W/16)}.
+        """
+        quantise: Callable = QUANTISERS[quantiser] if isinstance(quantiser, str) else quantiser
+        scale = self.scale_of(lam)
+        y_rate, y_hat = quantise(self.analyse(x) * scale)
+        # the prior describes y itself, so that all λ share it: a bin of one step is 1/scale wide there
+        likelihood = self.density.likelihood(y_rate / scale, 1 / scale)
+        return {"x_hat": self.synthesise(y_hat / scale), "likelihoods": {"y": likelihood}}

@@ -1,0 +1,154 @@
+r"""Building blocks of the learned transforms: GDN, a linear path that starts as the DCT, gain units.
+
+A learned codec of the course is drawn like this; the blocks with a star live here::
+
+            +------------------------------------+
+    x ----->| conv  GDN*  conv  GDN*  conv       |--(+)-> y --(x gain*)--> round --> y_hat ...
+       |    +------------------------------------+   ^
+       +--->| linear path*: 16 x 16 block DCT    |---+
+            +------------------------------------+
+
+References:
+    GDN: Ballé, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
+    transformation", ICLR 2016, arXiv:1511.06281; used for compression in arXiv:1611.01704.
+    Gain units: Cui et al., "Asymmetric gained deep image compression with continuous rate adaptation",
+    CVPR 2021, arXiv:2003.02012.
+
+Taught in lesson 05.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .dct import dct_matrix
+
+
+class _LowerBound(torch.autograd.Function):
+    """max(x, bound), whose gradient passes below the bound if it would push x back up."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bound: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bound = bound
+        return x.clamp(min=bound)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return gradient * ((x >= ctx.bound) | (gradient < 0)), None
+
+
+def lower_bound(x: Tensor, bound: float) -> Tensor:
+    """Return max(x, bound) elementwise; an x below the bound can still learn its way back.
+
+    ``torch.clamp`` would stop its gradient altogether, and the parameter would stay below for ever.
+    """
+    return _LowerBound.apply(x, bound)
+
+
+class GDN(nn.Module):
+    r"""Generalised divisive normalisation over the C channels of each position, and its approximate inverse.
+
+    GDN:  :math:`y_i = x_i / \sqrt{\beta_i + \sum_j \gamma_{ij} x_j^2}`;
+    IGDN: :math:`x_i = y_i \sqrt{\beta_i + \sum_j \gamma_{ij} y_j^2}` (arXiv:1611.01704, section 2).
+
+    A channel is divided by the local contrast around it, as neurons in the early visual system do; what is left is
+    nearer to independent and to Gaussian. β and γ must stay positive: we learn their square roots, bounded from below.
+    """
+
+    def __init__(self, channels: int, inverse: bool = False):
+        super().__init__()
+        self.inverse = inverse
+        self.sqrt_beta = nn.Parameter(torch.ones(channels))
+        self.sqrt_gamma = nn.Parameter(torch.sqrt(0.1 * torch.eye(channels) + 2.0**-36))
+
+    def forward(self, x: Tensor) -> Tensor:
+        beta = lower_bound(self.sqrt_beta, 1e-3) ** 2
+        gamma = lower_bound(self.sqrt_gamma, 2.0**-18) ** 2
+        energy = F.conv2d(x * x, gamma[:, :, None, None], beta)  # a 1 x 1 convolution is the sum over j
+        return x * torch.sqrt(energy) if self.inverse else x * torch.rsqrt(energy)
+
+
+# --- the linear path --------------------------------------------------------------------------
+
+LINEAR_BLOCK = 16
+"""Side of the blocks of the linear path, in pixels: the stride of the whole analysis transform."""
+
+# An orthonormal colour transform (luma, red-blue, green-magenta): unlike YCbCr's, its transpose is its inverse,
+# so the synthesis can use the transposed weights.
+_COLOUR = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+
+
+def dct_filters() -> np.ndarray:
+    """Return the 768 orthonormal filters of a 16 × 16 block DCT of three colours: [768, 3, 16, 16]."""
+    d = dct_matrix(LINEAR_BLOCK)
+    filters = np.einsum("cr,iy,jx->cijryx", _COLOUR, d, d)
+    return filters.reshape(-1, 3, LINEAR_BLOCK, LINEAR_BLOCK)
+
+
+class LinearPath(nn.Module):
+    """A block transform written as one convolution: the M strongest of the 768 DCT filters, frozen.
+
+    A non-linear transform that learns from nothing starts at 20 dB; beside this path it starts where JPEG is, and
+    learns the rest. :meth:`choose_filters` picks the filters; they are stored with the weights.
+    """
+
+    def __init__(self, M: int):
+        super().__init__()
+        self.register_buffer("filters", torch.zeros(M, 3, LINEAR_BLOCK, LINEAR_BLOCK))
+        self.register_buffer("deviation", torch.ones(M))  # standard deviation of each coefficient, in grey levels
+
+    @torch.no_grad()
+    def choose_filters(self, pictures: Tensor) -> None:
+        """Keep the filters with the largest variance over ``pictures`` ((B, 3, H, W), grey levels around zero)."""
+        filters = torch.from_numpy(dct_filters()).to(pictures)
+        y = F.conv2d(pictures, filters, stride=LINEAR_BLOCK)  # (B, 768, H/16, W/16)
+        deviation = y.transpose(0, 1).flatten(1).std(dim=1)
+        keep = deviation.argsort(descending=True)[: len(self.filters)]
+        self.filters.copy_(filters[keep])
+        self.deviation.copy_(deviation[keep])
+
+    def analysis(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in grey levels -> coefficients (B, M, H/16, W/16)."""
+        return F.conv2d(x, self.filters, stride=LINEAR_BLOCK)
+
+    def synthesis(self, y: Tensor) -> Tensor:
+        """The transpose of :meth:`analysis`: (B, M, H/16, W/16) -> (B, 3, H, W)."""
+        return F.conv_transpose2d(y, self.filters, stride=LINEAR_BLOCK)
+
+
+# --- gain units -------------------------------------------------------------------------------
+
+
+class Gain(nn.Module):
+    """One model for every λ: y is multiplied by a gain per channel before rounding, divided by it after decoding.
+
+    The gain is learned at a few anchors, equally spaced in log λ, and interpolated exponentially between
+    them (arXiv:2003.02012). A larger gain means finer quantisation steps 1/gain, so more quality.
+
+    It starts at the step that is optimal for an orthonormal transform of 3 colour values a pixel at high rate: with
+    d the squared error of one coefficient, the slope of its R(d), -1/(2 d ln 2), equals -λ/3, and d = step²/12.
+    """
+
+    def __init__(self, M: int, lowest: float, highest: float, anchors: int = 8):
+        super().__init__()
+        self.lowest, self.highest, self.anchors = lowest, highest, anchors
+        lam = np.geomspace(lowest, highest, anchors)
+        step = np.sqrt(12 * 3 / (2 * np.log(2) * lam))
+        self.log_gain = nn.Parameter(torch.from_numpy(-np.log(step)).float()[:, None].repeat(1, M))
+
+    def position(self, lam: Tensor) -> Tensor:
+        """Where λ lies between the anchors: 0 at the lowest, ``anchors - 1`` at the highest."""
+        return torch.log(lam / self.lowest) / np.log(self.highest / self.lowest) * (self.anchors - 1)
+
+    def forward(self, lam: Tensor) -> Tensor:
+        """λ (B,) -> gain (B, M, 1, 1)."""
+        position = self.position(lam).clamp(0, self.anchors - 1)
+        left = position.floor().clamp(max=self.anchors - 2).long()
+        weight = (position - left)[:, None]
+        log_gain = self.log_gain[left] * (1 - weight) + self.log_gain[left + 1] * weight
+        return torch.exp(log_gain)[:, :, None, None]
