@@ -20,8 +20,8 @@ the difference of two of its values.
 The training loss is J = R + λD with noise in place of rounding, see :mod:`~edu_compress.quantisation`.
 
 Invariants: the estimated bits (−Σ log2 of the likelihoods) and the real file agree within 1 % + 64 bytes; a file
-decodes to the same symbols on every machine, because its tables come from portable arithmetic (see
-:func:`edu_compress.entropy_coding` and :meth:`FactorizedDensity.tables`).
+decodes to the same symbols on every machine, because its tables come from portable arithmetic
+(:mod:`edu_compress.entropy_coding.portable` and :meth:`FactorizedDensity.tables`).
 
 References: arXiv:1611.01704 (transforms, noise); arXiv:1802.01436, appendix 6.1 (density); arXiv:2003.02012 (gains).
 
@@ -30,14 +30,20 @@ Taught in lesson 05.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import images
+from .codec import Container, ContainerCodec
+from .entropy_coding import FastDecoder, Table, encode_values, portable
+from .errors import BitstreamError, SettingError
 from .layers import GDN, Gain, LinearPath, lower_bound
 from .quantisation import QUANTISERS, Quantiser
 
@@ -124,6 +130,64 @@ class FactorizedDensity(nn.Module):
         p = torch.abs(torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower))
         p = p.reshape(y.shape[1], y.shape[0], *y.shape[2:]).transpose(0, 1)
         return lower_bound(p, 1e-9)
+
+    def tables(self, step: np.ndarray) -> list[Table]:
+        """Integer tables of the rounded latents, one per channel, from portable arithmetic.
+
+        Args:
+            step: float64 [C]: the width of each channel's bins.
+        """
+        c = _PortableDensity(self)
+        tail = 2.0**-20  # what lies further out is left to the escape symbol
+        lowest = np.floor(c.quantile(tail) / step).astype(np.int64) - 1
+        highest = np.ceil(c.quantile(1 - tail) / step).astype(np.int64) + 1
+        counts = highest - lowest + 2  # bin edges of each channel
+        channel = np.repeat(np.arange(len(step)), counts)
+        k = np.arange(len(channel)) - np.repeat(np.cumsum(counts) - counts, counts) + lowest[channel]
+        edges = c(channel, (k - 0.5) * step[channel])
+        return [
+            Table.from_cdf(np.append(own - own[0], 1.0), int(first), escape=True)
+            for own, first in zip(np.split(edges, np.cumsum(counts)[:-1]), lowest, strict=True)
+        ]
+
+
+class _PortableDensity:
+    """The c.d.f. of :meth:`FactorizedDensity.logits`, in float64 and operations that all machines round alike.
+
+    Sums are written out, because a matrix product may add in any order.
+    """
+
+    def __init__(self, density: FactorizedDensity):
+        as_double = lambda p: p.detach().cpu().double().numpy()  # noqa: E731
+        self.scale = as_double(density.scale)
+        self.H = [portable.softplus(as_double(H)) for H in density.H]  # (C, out, in)
+        self.b = [as_double(b)[..., 0] for b in density.b]  # (C, out)
+        self.a = [portable.tanh(as_double(a)[..., 0]) for a in density.a]
+
+    def __call__(self, channel: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """c of the channel given for each element: both [n] -> [n]."""
+        x = [y / self.scale[channel]]
+        for k, (H, b) in enumerate(zip(self.H, self.b, strict=True)):
+            total = []
+            for out in range(b.shape[1]):
+                value = b[channel, out]
+                for into, of_x in enumerate(x):
+                    value = value + H[channel, out, into] * of_x
+                if k < len(self.a):
+                    value = value + self.a[k][channel, out] * portable.tanh(value)
+                total.append(value)
+            x = total
+        return portable.sigmoid(x[0])
+
+    def quantile(self, p: float) -> np.ndarray:
+        """The y of each channel where c(y) = p, to a thousandth of its scale: float64 [C]."""
+        channel = np.arange(len(self.scale))
+        low, high = -1e3 * self.scale, 1e3 * self.scale
+        for _ in range(21):  # halve the interval
+            middle = (low + high) / 2
+            below = self(channel, middle) < p
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return (low + high) / 2
 
 
 # --- the model --------------------------------------------------------------------------------
@@ -222,3 +286,135 @@ class FactorizedPrior(nn.Module):
         # the prior describes y itself, so that all λ share it: a bin of one step is 1/scale wide there
         likelihood = self.density.likelihood(y_rate / scale, 1 / scale)
         return {"x_hat": self.synthesise(y_hat / scale), "likelihoods": {"y": likelihood}}
+
+
+# --- the codec --------------------------------------------------------------------------------
+
+
+class FactorizedCodec(ContainerCodec):
+    """Writes ``.edc`` files with a trained :class:`FactorizedPrior`; the setting is λ, any number in ``lam_range``.
+
+    ``encode`` is three steps that a slider over λ can take apart: :meth:`analyse` once per picture, then
+    :meth:`quantise` and :meth:`write` for each λ; ``decode`` is :meth:`read` and :meth:`reconstruct`.
+
+    Args:
+        weights: name of trained weights, see ``edu-compress codecs``.
+        model: a model to use instead, under that name.
+    """
+
+    name = "factorized"
+
+    def __init__(self, weights: str = "factorized", model: FactorizedPrior | None = None):
+        if model is None:
+            from . import pretrained  # a floor above: only who opens a codec by name needs it
+
+            model = pretrained.load(weights, model="factorized")
+        self.weights, self.model = weights, model.eval()
+        self.settings = tuple(np.geomspace(*model.lam_range, 10).tolist())
+        self._prior_at = functools.lru_cache(maxsize=64)(self._make_prior)
+
+    # --- encoding
+
+    def encode(self, image: np.ndarray, setting: float) -> bytes:
+        """Compress a picture (uint8 [H, W, 3]) with λ = ``setting``.
+
+        Raises:
+            SettingError: λ is outside the range of the model.
+        """
+        image = images.as_image(image)
+        lam = self.check_lam(setting)
+        return self.write(self.quantise(self.analyse(image), lam), image.shape[:2], lam)
+
+    def check_lam(self, setting: float) -> float:
+        """Return λ as the file will hold it (rounded to float32), if the model is trained for it."""
+        lowest, highest = self.model.lam_range
+        if not (isinstance(setting, int | float | np.number) and lowest <= setting <= highest):
+            raise SettingError(f"λ = {setting} is outside the range of these weights, {lowest:g} to {highest:g}.")
+        return float(np.float32(setting))
+
+    @torch.inference_mode()
+    def analyse(self, image: np.ndarray) -> Tensor:
+        """Picture -> latent y (M, h, w), with the picture padded to whole multiples of 16 pixels."""
+        padded = images.pad(image, STRIDE)
+        x = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
+        return self.model.analyse(x)[0]
+
+    def quantise(self, y: Tensor, lam: float) -> np.ndarray:
+        """Latent -> symbols, integers (M, h, w)."""
+        step, _ = self._prior_at(lam)
+        return np.rint(y.double().numpy() / step[:, None, None]).astype(np.int64)
+
+    def write(self, symbols: np.ndarray, size: tuple[int, int], lam: float) -> bytes:
+        """Symbols -> a complete file; ``size`` is (height, width) of the picture."""
+        _, tables = self._prior_at(lam)
+        data = encode_values(symbols, _channel_of_each(symbols.shape), tables)
+        return Container(self.name, *size, lam, {"y": data}, self.weights).pack()
+
+    # --- decoding
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Rebuild the picture from a file.
+
+        Raises:
+            BitstreamError: the file is damaged or was made with other weights.
+        """
+        container, symbols = self.read(data)
+        return self.reconstruct(symbols, (container.height, container.width), container.setting)
+
+    def read(self, data: bytes) -> tuple[Container, np.ndarray]:
+        """File -> its container and symbols (M, h, w)."""
+        container = Container.unpack(data, self.name)
+        if container.weights != self.weights:
+            raise BitstreamError(
+                f"The file was made with the weights {container.weights!r}; open the codec with these "
+                f"(it has {self.weights!r})."
+            )
+        lowest, highest = (float(np.float32(lam)) for lam in self.model.lam_range)
+        if not lowest <= container.setting <= highest or list(container.sections) != ["y"]:
+            raise BitstreamError("The file is inconsistent: its λ or its sections are not those of this codec.")
+        _, tables = self._prior_at(container.setting)
+        h, w = (-(-side // STRIDE) for side in (container.height, container.width))
+        self._check_plausible(container, h * w, tables)
+        decoder = FastDecoder(container.sections["y"])
+        symbols = decoder.decode(_channel_of_each((len(tables), h, w)), tables)
+        decoder.finish()
+        return container, symbols
+
+    @staticmethod
+    def _check_plausible(container: Container, positions: int, tables: list[Table]) -> None:
+        """Refuse a size that so few bytes cannot hold, before memory is set aside for it."""
+        cheapest = sum(float(table.bits(table.widths.argmax())) for table in tables)  # bits of a position
+        too_large = container.height * container.width > images.MAX_PIXELS or not positions
+        if too_large or positions * cheapest > 8 * len(container.sections["y"]) + 64:
+            raise BitstreamError(
+                f"The file is damaged: it claims {container.width} x {container.height} pixels, "
+                f"which {len(container.sections['y'])} bytes cannot hold."
+            )
+
+    @torch.inference_mode()
+    def reconstruct(self, symbols: np.ndarray, size: tuple[int, int], lam: float) -> np.ndarray:
+        """Symbols (M, h, w) -> picture (uint8 [height, width, 3])."""
+        step, _ = self._prior_at(lam)
+        y_hat = torch.from_numpy((symbols * step[:, None, None]).astype(np.float32))[None]
+        x_hat = self.model.synthesise(y_hat)[0].permute(1, 2, 0)  # (H, W, 3)
+        return images.crop(images.to_uint8(255 * x_hat.numpy()), *size)
+
+    # --- the prior at one λ
+
+    def _make_prior(self, lam: float) -> tuple[np.ndarray, list[Table]]:
+        """Return the quantisation steps (float64 [M]) and the tables of all channels."""
+        M = self.model.config.M
+        step = np.ones(M) if self.model.gain is None else self.model.gain.portable_step(lam)
+        return step, self.model.density.tables(step)
+
+    def bits(self, symbols: np.ndarray, lam: float) -> np.ndarray:
+        """Estimated bits of each symbol, -log2 p by the network itself (no tables): (M, h, w)."""
+        step = torch.from_numpy(self._prior_at(lam)[0]).float()[:, None, None]
+        with torch.inference_mode():
+            y_hat = torch.from_numpy(symbols).float() * step
+            return -torch.log2(self.model.density.likelihood(y_hat[None], step))[0].numpy()
+
+
+def _channel_of_each(shape: tuple[int, int, int]) -> np.ndarray:
+    """The channel number of every symbol: (M, h, w)."""
+    return np.broadcast_to(np.arange(shape[0])[:, None, None], shape)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .dct import dct_matrix
+from .entropy_coding import portable
 
 
 class _LowerBound(torch.autograd.Function):
@@ -152,3 +153,14 @@ class Gain(nn.Module):
         weight = (position - left)[:, None]
         log_gain = self.log_gain[left] * (1 - weight) + self.log_gain[left + 1] * weight
         return torch.exp(log_gain)[:, :, None, None]
+
+    def portable_step(self, lam: float) -> np.ndarray:
+        """The quantisation step 1/gain of each channel at one λ, float64 [M], the same on every machine.
+
+        The entropy coder's tables depend on it, so it must not depend on whose logarithm this machine has.
+        """
+        octaves = portable.log(lam / self.lowest) / portable.log(self.highest / self.lowest)
+        position = min(max(float(octaves) * (self.anchors - 1), 0.0), self.anchors - 1.0)
+        left = min(int(position), self.anchors - 2)
+        anchors = self.log_gain.detach().double().numpy()
+        return portable.exp(-(anchors[left] * (1 - (position - left)) + anchors[left + 1] * (position - left)))
