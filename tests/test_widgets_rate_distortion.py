@@ -43,6 +43,11 @@ def test_numbers_are_those_of_the_real_file(explorer):
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(explorer.picture.png))), decoded)
 
 
+def test_plots_are_drawn_smooth_and_photographs_pixel_by_pixel(explorer):
+    assert explorer.plane.smooth
+    assert not explorer.picture.smooth and not explorer.crop.smooth
+
+
 def test_tangent_touches_the_chosen_file_and_runs_below_all_others(explorer):
     explorer.lam.value = 0.01
     (_, cost), (top, _) = explorer._tangent()

@@ -28,7 +28,7 @@ class Wrong(Exception):
 
 
 class _NotAttempted(Exception):
-    """The stub is untouched: it returned nothing."""
+    """The stub is untouched, or forgets its ``return``: it returned nothing."""
 
 
 class Result:
@@ -59,7 +59,7 @@ def exercise(praise: str) -> Callable[[Callable], Callable[[object], Result]]:
             try:
                 check(_watched(answer), rng)
             except _NotAttempted:
-                return Result(False, f"… {name}: not attempted yet.")
+                return Result(False, f"… {name}: not attempted yet (or is the `return` missing?).")
             except Wrong as wrong:
                 return Result(False, f"✘ {name}: {wrong}")
             except Exception as error:  # the student's own code failed: say where they stand, without our traceback

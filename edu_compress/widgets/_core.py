@@ -39,6 +39,7 @@ class Stage(anywidget.AnyWidget):
         png: the picture, a PNG file; set it with :meth:`show`.
         overlay: SVG elements drawn over the picture, as text.
         zoom: size of a picture's pixel on the screen.
+        smooth: how the picture is enlarged: True for figures; False for photographs, so that each pixel stays visible.
         pointer: (x, y) of the last click, or of the pointer while it is dragged; ``observe`` it.
         pointing: whether the stage listens to the pointer; hovering: also without a pressed button.
         description: what the picture shows, for screen readers.
@@ -50,6 +51,7 @@ class Stage(anywidget.AnyWidget):
     width = traitlets.Int(1).tag(sync=True)
     height = traitlets.Int(1).tag(sync=True)
     zoom = traitlets.Float(1.0).tag(sync=True)
+    smooth = traitlets.Bool(False).tag(sync=True)
     pointer = traitlets.List(traitlets.Float(), [0.0, 0.0]).tag(sync=True)
     pointing = traitlets.Bool(False).tag(sync=True)
     hovering = traitlets.Bool(False).tag(sync=True)
@@ -57,9 +59,11 @@ class Stage(anywidget.AnyWidget):
 
     def show(self, picture: np.ndarray | Figure) -> None:
         """Show a picture (uint8 [H, W] or [H, W, 3]) or a matplotlib figure (closed afterwards)."""
-        if isinstance(picture, Figure):
+        smooth = isinstance(picture, Figure)
+        if smooth:
             picture = figure_pixels(picture)
         with self.hold_sync():
+            self.smooth = smooth
             self.height, self.width = picture.shape[:2]
             self.png = to_png(picture)
 

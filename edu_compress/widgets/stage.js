@@ -6,7 +6,7 @@ function render({ model, el }) {
   box.style.cssText = "position:relative;display:inline-block;line-height:0;touch-action:none;max-width:100%";
   const picture = document.createElement("img");
   picture.draggable = false;
-  picture.style.cssText = "image-rendering:pixelated;user-select:none;max-width:100%";
+  picture.style.cssText = "user-select:none;max-width:100%";
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("preserveAspectRatio", "none");
   svg.style.cssText = "position:absolute;inset:0;width:100%;height:100%";
@@ -19,6 +19,7 @@ function render({ model, el }) {
     url = URL.createObjectURL(new Blob([model.get("png")], { type: "image/png" }));
     picture.src = url;
     picture.width = Math.round(model.get("width") * model.get("zoom"));
+    picture.style.imageRendering = model.get("smooth") ? "auto" : "pixelated";
     picture.alt = model.get("description");
     svg.setAttribute("viewBox", `0 0 ${model.get("width")} ${model.get("height")}`);
     svg.style.cursor = model.get("pointing") ? "crosshair" : "default";

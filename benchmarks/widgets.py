@@ -1,0 +1,51 @@
+"""How long does a lesson's widget take to answer when its slider moves? Run: python benchmarks/widgets.py
+
+What is timed is Python's part, from the new value to the new pictures, as the student's kernel does it; the browser
+draws after that. The course's limit is 150 ms on two cores, for a photograph of 384 x 256 pixels.
+
+A widget is added by one function in ``SLIDERS`` that makes it and returns how to move its slider, and where to.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from edu_compress import images, widgets
+from edu_compress.widgets._core import fit
+
+LONGEST = 384  # pixels
+
+
+def tangent_explorer(photo: np.ndarray) -> tuple[Callable[[float], None], Iterable[float]]:
+    widget = widgets.TangentExplorer(photo)
+    return lambda value: setattr(widget.lam, "value", value), np.geomspace(0.001, 0.158, 60)
+
+
+SLIDERS = {"TangentExplorer": tangent_explorer}
+
+
+def main() -> None:
+    photo = fit(images.sample("coffee"), LONGEST)
+    height, width = photo.shape[:2]
+    print(f"{width} x {height} pixels\n\n{'widget':24}{'moves':>8}{'median, ms':>14}{'maximum, ms':>14}")
+    for name, slider in SLIDERS.items():
+        milliseconds = _milliseconds(*slider(photo))
+        median, slowest = statistics.median(milliseconds), max(milliseconds)
+        print(f"{name:24}{len(milliseconds):8}{median:14.1f}{slowest:14.1f}")
+    print("\nnot in SLIDERS:", ", ".join(sorted(set(widgets.__all__) - set(SLIDERS))) or "none")
+
+
+def _milliseconds(move: Callable[[float], None], values: Iterable[float]) -> list[float]:
+    """Move a slider through all values; return how long each move took."""
+    times = []
+    for value in values:
+        start = time.perf_counter()
+        move(value)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+if __name__ == "__main__":
+    main()
