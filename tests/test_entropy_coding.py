@@ -363,6 +363,34 @@ def test_fast_path_round_trip_in_several_passes(passes):
     decoder.finish()
 
 
+@given(st.lists(st.lists(st.tuples(wide, st.integers(0, 63)), max_size=20), max_size=3))
+def test_our_coder_makes_the_bytes_of_the_fast_path_and_reads_them(passes):
+    tables = ec.gaussian_tables()
+    fast, ours = ec.FastEncoder(), ec.FastEncoder(ours=True)
+    for one in passes:
+        for encoder in (fast, ours):
+            encoder.encode(np.array([v for v, _ in one], int), np.array([i for _, i in one], int), tables)
+    data = ours.finish()
+    assert data == fast.finish()
+    decoder = ec.FastDecoder(data, ours=True)
+    for one in passes:
+        assert decoder.decode(np.array([i for _, i in one], int), tables).tolist() == [v for v, _ in one]
+    decoder.finish()
+
+
+@pytest.mark.parametrize("ours", [False, True])
+@given(st.lists(st.integers(-20, 20), max_size=30))
+def test_a_last_value_that_is_not_its_tables_first_tells_when_data_end(ours, values):
+    encoder, table = ec.FastEncoder(), Table.gaussian(0.2)
+    for value in [*values, 0]:  # 0 stands in the middle of its table
+        encoder.encode(np.array([value]), np.array([0]), [table])
+    decoder = ec.FastDecoder(encoder.finish(), ours)
+    for value in [*values, 0]:
+        assert not decoder.exhausted
+        assert decoder.decode(np.array([0]), [table]) == value
+    assert decoder.exhausted
+
+
 def test_fast_path_length_is_the_information_content():
     rng = np.random.default_rng(0)
     tables = ec.gaussian_tables()

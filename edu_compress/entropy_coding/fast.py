@@ -10,6 +10,12 @@ codes all values of a table in one call::
 The decoder knows the indexes (from the side information, or from what it has decoded before), so it knows the order
 too. A context model decodes in several passes: each :meth:`FastDecoder.decode` is one pass, and its indexes may depend
 on the values of the passes before.
+
+Both classes can do the same with our own :mod:`.rans` instead (``ours=True``): slower, and the same bytes.
+
+What callers must respect: the same tables and indexes, pass by pass, on both sides; tables of 24 bits; an encoder
+that knows the whole message before it makes the first byte. Data that end early decode to arbitrary values, so a
+decoder asks :attr:`FastDecoder.exhausted` between passes, and calls :meth:`FastDecoder.finish` after the last.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ import constriction
 import numpy as np
 
 from ..errors import BitstreamError
+from .rans import RansDecoder, RansEncoder
 from .tables import _BIT, _CLASS, ESCAPE_CLASSES, PRECISION, Table, check_whole_words, fold_escape, unfold_escape
 
 
@@ -38,15 +45,21 @@ def _constriction_model(table: Table) -> constriction.stream.model.Categorical:
 
 def _by_table(indexes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, positions that have it), in order of index; the positions in their own order."""
-    order = np.argsort(indexes, kind="stable")
+    small = indexes.astype(np.uint16) if indexes.max(initial=0) < 1 << 16 else indexes  # NumPy sorts these by digits
+    order = np.argsort(small, kind="stable")
     used, begin = np.unique(indexes[order], return_index=True)
     yield from zip(used.tolist(), np.split(order, begin[1:]), strict=True)
 
 
 class FastEncoder:
-    """Collects passes of values, and codes them last to first."""
+    """Collects passes of values, and codes them last to first.
 
-    def __init__(self):
+    Args:
+        ours: whether our own rANS makes the stream, instead of constriction.
+    """
+
+    def __init__(self, ours: bool = False):
+        self._ours = ours
         self._groups: list[tuple[np.ndarray, Table]] = []
 
     def encode(self, values: np.ndarray, indexes: np.ndarray, tables: Sequence[Table]) -> None:
@@ -80,6 +93,12 @@ class FastEncoder:
 
     def finish(self) -> bytes:
         """Return the stream of all passes."""
+        if self._ours:
+            encoder = RansEncoder()
+            for symbols, table in self._groups:
+                for symbol in symbols.tolist():
+                    encoder.encode(symbol, table)
+            return encoder.finish()
         coder = constriction.stream.stack.AnsCoder()
         for symbols, table in reversed(self._groups):
             coder.encode_reverse(symbols.astype(np.int32), _constriction_model(table))
@@ -89,16 +108,30 @@ class FastEncoder:
 class FastDecoder:
     """Decodes the passes of a :class:`FastEncoder`, first to last.
 
+    Args:
+        data: the stream.
+        ours: whether our own rANS reads it, instead of constriction.
+
     Raises:
         BitstreamError: the data cannot be a stream.
     """
 
-    def __init__(self, data: bytes):
+    def __init__(self, data: bytes, ours: bool = False):
         check_whole_words(data)
         words = np.frombuffer(data, dtype="<u4").astype(np.uint32)
         if len(words) and words[-1] == 0:
             raise BitstreamError("The entropy-coded data are damaged: their last word is zero.")
+        self._ours = RansDecoder(data) if ours else None
         self._coder = constriction.stream.stack.AnsCoder(words)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the number on the stack has come down to 0.
+
+        So it is after the last symbol. Before it, 0 is certain to mean that data are missing if the last symbol of
+        the message is not number 0 of its table: pushing any other on the empty stack makes more than 0 of it.
+        """
+        return self._ours.stack.state == 0 if self._ours else self._coder.is_empty()
 
     def decode(self, indexes: np.ndarray, tables: Sequence[Table]) -> np.ndarray:
         """Decode a pass: int64 of the shape of ``indexes``."""
@@ -116,6 +149,8 @@ class FastDecoder:
         return values.reshape(indexes.shape)
 
     def _symbols(self, count: int, table: Table) -> np.ndarray:
+        if self._ours:
+            return np.array([self._ours.decode(table) for _ in range(count)], dtype=np.int64)
         return self._coder.decode(_constriction_model(table), count).astype(np.int64)
 
     def _escapes(self, count: int, table: Table) -> np.ndarray:
@@ -132,7 +167,7 @@ class FastDecoder:
         Raises:
             BitstreamError: the stream holds more than what was decoded: it or the model is not the right one.
         """
-        if not self._coder.is_empty():
+        if not self.exhausted:
             raise BitstreamError("The entropy-coded data are damaged: something is left over after the last symbol.")
 
 
