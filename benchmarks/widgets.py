@@ -23,7 +23,32 @@ def tangent_explorer(photo: np.ndarray) -> tuple[Callable[[float], None], Iterab
     return lambda value: setattr(widget.lam, "value", value), np.geomspace(0.001, 0.158, 60)
 
 
-SLIDERS = {"TangentExplorer": tangent_explorer}
+def dct_explorer(photo: np.ndarray) -> tuple[Callable[[int], None], Iterable[int]]:
+    widget = widgets.DctExplorer(photo)
+    return lambda value: setattr(widget.keep, "value", value), range(1, 65)
+
+
+def quantisation_explorer(photo: np.ndarray) -> tuple[Callable[[int], None], Iterable[int]]:
+    widget = widgets.QuantisationExplorer(photo)
+    return lambda value: setattr(widget.quality, "value", value), range(1, 101, 3)
+
+
+def byte_breaker(photo: np.ndarray) -> tuple[Callable[[int], None], Iterable[int]]:
+    widget = widgets.ByteBreaker(photo)
+
+    def flip_a_bit(offset: int) -> None:
+        widget.offset.value = offset
+        widget.bits[2].click()
+
+    return flip_a_bit, range(500, 800, 7)
+
+
+SLIDERS = {
+    "TangentExplorer": tangent_explorer,
+    "DctExplorer": dct_explorer,
+    "QuantisationExplorer": quantisation_explorer,
+    "ByteBreaker": byte_breaker,
+}
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from ..jpeg import encoder
 from ..jpeg.coefficients import Coefficients, Component
 from ..jpeg.segments import Segment, restart_intervals
 from ..jpeg.tables import STANDARD_CHROMA, STANDARD_LUMA, ZIGZAG, scale_table
-from ._core import LessonWidget, PhotoChooser, Stage, fit, to_png
+from ._core import LessonWidget, PhotoChooser, Stage, fit
 
 RANK = np.argsort(ZIGZAG).reshape(8, 8)
 """``RANK[v, u]`` is the place of coefficient (v, u) in the zigzag order, 0 to 63."""
@@ -63,22 +63,29 @@ def _font(size: int, family: str = "DejaVu Sans") -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(font_manager.findfont(family), size)
 
 
-def compose(rows: Sequence[Sequence[tuple[str, FramedStage | str]]]) -> bytes:
-    """Return a PNG file with stages (or lines of text) side by side in rows, each under its title."""
-    panels = [[(title, _paint(panel)) for title, panel in row] for row in rows]
+def compose(columns: Sequence[Sequence[tuple[str, FramedStage | str]]]) -> bytes:
+    """Return a PNG file with columns of stages (or lines of text), each under its title."""
+    painted = [[(title, _paint(panel)) for title, panel in column] for column in columns]
     gap, title_height = 16, 22
-    width = max(sum(picture.width + gap for _, picture in row) for row in panels) + gap
-    heights = [max(picture.height for _, picture in row) + title_height + gap for row in panels]
-    canvas = Image.new("RGB", (width, sum(heights)), "white")
-    draw, top = ImageDraw.Draw(canvas), 0
-    for row, height in zip(panels, heights, strict=True):
-        left = gap
-        for title, picture in row:
+    height = max(sum(picture.height + title_height + gap for _, picture in column) for column in painted)
+    widths = [max(picture.width for _, picture in column) + gap for column in painted]
+    canvas = Image.new("RGB", (sum(widths) + gap, height), "white")
+    draw, left = ImageDraw.Draw(canvas), gap
+    for column, width in zip(painted, widths, strict=True):
+        top = 0
+        for title, picture in column:
             draw.text((left, top + 4), title, fill="black", font=_font(13))
             canvas.paste(picture, (left, top + title_height))
-            left += picture.width + gap
-        top += height
-    return to_png(np.asarray(canvas))
+            top += picture.height + title_height + gap
+        left += width
+    return _small_png(canvas)
+
+
+def _small_png(picture: Image.Image) -> bytes:
+    """Return a PNG file with at most 256 colours: a third of the size, in a notebook that stores it."""
+    buffer = io.BytesIO()
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _paint(panel: FramedStage | str) -> Image.Image:
@@ -123,6 +130,10 @@ def _lines(rows: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{name}:  {value}" for name, value in rows)
 
 
+def _row(*widgets: W.Widget) -> W.HBox:
+    return W.HBox(widgets, layout=W.Layout(grid_gap="16px"))
+
+
 def _titled(title: str, *widgets: W.Widget) -> W.VBox:
     return W.VBox([W.HTML(title), *widgets])
 
@@ -162,10 +173,10 @@ class DctExplorer(LessonWidget):
         self.original, self.partial, self.numbers = FramedStage(zoom=16), FramedStage(zoom=16), W.HTML()
         self.original.description = "the chosen block, enlarged"
         self.waves.description = "the 64 basis functions in the strength that the block needs"
-        blocks = W.HBox([_titled("the block", self.original), _titled("its first k waves", self.partial)])
+        blocks = _row(_titled("the block", self.original), _titled("its first k waves", self.partial))
         left = W.VBox([_titled("the photograph from k waves a block: click one", self.picture), blocks, self.numbers])
         right = _titled("its 64 coefficients: click one to keep all up to it", self.waves)
-        super().__init__([self.photos, W.HBox([self.keep, unit]), W.HBox([left, right])])
+        super().__init__([self.photos, W.HBox([self.keep, unit]), _row(left, right)])
         self.photos.observe(lambda _: self._transform(), "image")
         self.keep.observe(lambda _: self._reconstruct(), "value")
         self.picture.observe(lambda _: self._choose_block(), "pointer")
@@ -232,10 +243,15 @@ class DctExplorer(LessonWidget):
 
     def still(self) -> bytes:
         """Return a PNG file of the widget."""
-        k = f"k = {self.keep.value} waves"
-        top = [(f"the photograph from {k} a block", self.picture), ("the 64 coefficients of the block", self.waves)]
-        below = [("the block", self.original), (k, self.partial), ("", _lines(self._rows()))]
-        return compose([top, below])
+        k = f"{self.keep.value} waves"
+        blocks = [("the block", self.original), (f"its first {k}", self.partial), ("", _lines(self._rows()))]
+        return compose(
+            [
+                [(f"the photograph from {k} a block", self.picture)],
+                [("the block's 64 coefficients", self.waves)],
+                blocks,
+            ]
+        )
 
 
 # --- 2. the quantisation table ----------------------------------------------------------------
@@ -272,11 +288,13 @@ class QuantisationExplorer(LessonWidget):
         self.slope = W.IntSlider(value=8, min=0, max=24, description="slope", layout=wide, disabled=True)
         self.component = W.ToggleButtons(options=["luma", "chroma"], description="shown")
         self.component.style.button_width = "80px"
-        self.step = W.BoundedIntText(min=1, max=255, description="its step", layout=W.Layout(width="170px"))
-        self.reset = W.Button(description="take changes back", layout=W.Layout(width="150px"))
+        self.step = W.BoundedIntText(
+            min=1, max=255, style={"description_width": "initial"}, layout=W.Layout(width="190px")
+        )
+        self.reset = W.Button(description="undo changes", layout=W.Layout(width="120px"))
         self.table, self.nonzero = FramedStage(pointing=True), FramedStage()
         self.nonzero.description = "share of blocks in which each coefficient is not zero"
-        self.picture, self.numbers, self._chosen = FramedStage(pointing=True), W.HTML(), W.HTML()
+        self.picture, self.numbers = FramedStage(pointing=True), W.HTML()
         self.original, self.crop = FramedStage(zoom=4), FramedStage(zoom=4)
         self.original.description = "enlarged crop of the original photograph"
         self.crop.description = "enlarged crop of the decoded photograph"
@@ -296,16 +314,17 @@ class QuantisationExplorer(LessonWidget):
         slope = W.HBox([self.slope, W.HTML("grey levels per frequency, for the table “slope”")])
         return [
             W.HBox([self.quality, W.HTML("1 to 100, scales the table")]),
-            W.HBox([self.kind, self.component]),
+            _row(self.kind, self.component),
             slope,
         ]
 
     def _stages(self) -> W.Widget:
-        edit = W.HBox([self._chosen, self.step, W.HTML("grey levels"), self.reset])
-        left = W.VBox([_titled("quantisation steps: click one to change it", self.table), edit, self.numbers])
-        crops = W.HBox([_titled("original", self.original), _titled("decoded", self.crop)])
+        edit = W.HBox([self.step, W.HTML("<span style='white-space:nowrap'>grey levels</span>")])
+        title = "quantisation steps: click one to change it"
+        left = W.VBox([_titled(title, self.table), edit, self.reset, self.numbers])
+        crops = _row(_titled("original", self.original), _titled("decoded", self.crop))
         middle = W.VBox([_titled("decoded: click to move the crops", self.picture), crops])
-        return W.HBox([left, middle, _titled("blocks in which it is not 0, in %", self.nonzero)])
+        return _row(left, middle, _titled("blocks in which it is not 0, in %", self.nonzero))
 
     def _transform(self) -> None:
         """Take the photograph to coefficients, once: what follows only divides and rounds."""
@@ -361,7 +380,7 @@ class QuantisationExplorer(LessonWidget):
         row, column = self._cell
         step = int(self.steps[int(self.component.value == "chroma")][row, column])
         self.table.frame((CELL * column, CELL * row, CELL - 2, CELL - 2))
-        self._chosen.value = f"v = {row}, u = {column}"
+        self.step.description = f"step of v = {row}, u = {column}"
         self.step.value = step
 
     def _set_step(self, change) -> None:
@@ -396,9 +415,8 @@ class QuantisationExplorer(LessonWidget):
     def still(self) -> bytes:
         """Return a PNG file of the widget."""
         title = f"steps of {self.component.value}: {self.kind.value}, quality {self.quality.value}"
-        top = [(title, self.table), ("decoded", self.picture)]
-        below = [("original", self.original), ("decoded", self.crop), ("", _lines(self._rows()))]
-        return compose([top, below])
+        crops = [("original", self.original), ("decoded", self.crop)]
+        return compose([[(title, self.table)], [("decoded", self.picture), ("", _lines(self._rows()))], crops])
 
 
 # --- 3. a file that may be broken -----------------------------------------------------------------
@@ -511,15 +529,17 @@ def mcu_of_scan_bytes(coefficients: Coefficients, scan: Segment, restart_interva
     return result[: len(scan.payload)]
 
 
-def hex_view(data: bytes, notes: Sequence[tuple[str, str]] | None = None, changed: Sequence[int] = ()) -> Image.Image:
-    """Draw the bytes of a JPEG file in hexadecimal, 32 a row, each segment on its own tint.
+def hex_view(data: bytes, count: int | None = None) -> Image.Image:
+    """Draw the first ``count`` bytes of a JPEG file in hexadecimal, 32 a row, each segment on its own tint.
 
-    Args:
-        data: the file, or its beginning.
-        notes: from :func:`annotate`, if already known.
-        changed: offsets of bytes to be marked.
+    Raises:
+        BitstreamError: as :func:`annotate`.
     """
-    notes = notes or annotate(data)
+    return _draw_bytes(data[:count], annotate(data)).quantize(64)  # a notebook stores it
+
+
+def _draw_bytes(data: bytes, notes: Sequence[tuple[str, str]], changed: Sequence[int] = ()) -> Image.Image:
+    """Draw the bytes; ``notes`` are those of :func:`annotate`, ``changed`` the offsets of bytes to be marked."""
     rows = -(-len(data) // BYTES_PER_ROW)
     size = _MARGIN + BYTES_PER_ROW * _BYTE_WIDTH, (rows + 1) * _ROW_HEIGHT + 6  # the legend is the last line
     picture = Image.new("RGB", size, "white")
@@ -545,7 +565,7 @@ def _tint(name: str) -> tuple[int, ...]:
 
 
 def byte_box(offset: int) -> tuple[int, int, int, int]:
-    """Return where :func:`hex_view` draws a byte: (left, top, width, height)."""
+    """Return where a byte is drawn in a hex view: (left, top, width, height)."""
     row, column = divmod(offset, BYTES_PER_ROW)
     return _MARGIN + column * _BYTE_WIDTH, row * _ROW_HEIGHT, _BYTE_WIDTH, _ROW_HEIGHT
 
@@ -566,7 +586,7 @@ class ByteBreaker(LessonWidget):
         data: the file as it is now; original: as it was.
     """
 
-    SIZE, QUALITY = 96, 40
+    SIZE, QUALITY = 80, 30
 
     def __init__(self, photo: str | np.ndarray | None = None):
         self._decoders = open_codec("jpeg"), open_codec("libjpeg")
@@ -582,7 +602,7 @@ class ByteBreaker(LessonWidget):
             for text in ("delete the byte", "undo", "start again")
         )
         self.meaning = W.HTML()
-        self.ours, self.libjpeg = FramedStage(zoom=2.5), FramedStage(zoom=2.5)
+        self.ours, self.libjpeg = FramedStage(zoom=3), FramedStage(zoom=3)
         self.says = W.HTML(), W.HTML()
         decoders = W.VBox(
             [_titled("our decoder", self.ours, self.says[0]), _titled("libjpeg", self.libjpeg, self.says[1])],
@@ -591,7 +611,7 @@ class ByteBreaker(LessonWidget):
         window = W.Box([self.hex], layout=W.Layout(max_height="520px", overflow="auto", flex="none"))
         edit = W.HBox([self.offset, self.value, W.HTML("bits 7 … 0, click to flip:"), *self.bits])
         buttons = W.HBox([self.delete, self.undo, self.reset])
-        super().__init__([self.photos, self.restarts, edit, buttons, self.meaning, W.HBox([window, decoders])])
+        super().__init__([self.photos, self.restarts, edit, buttons, self.meaning, _row(window, decoders)])
         self.photos.observe(lambda _: self._encode(), "image")
         self.restarts.observe(lambda _: self._encode(), "value")
         self.hex.observe(lambda _: self._choose_by_click(), "pointer")
@@ -657,7 +677,7 @@ class ByteBreaker(LessonWidget):
     def _show(self) -> None:
         """Draw the bytes, and let both decoders try."""
         changed = [i for i, (note, byte) in enumerate(zip(self._notes, self.data, strict=True)) if note[2] != byte]
-        self.hex.show(np.asarray(hex_view(self.data, [note[0] for note in self._notes], changed)))
+        self.hex.show(np.asarray(_draw_bytes(self.data, [note[0] for note in self._notes], changed)))
         self.offset.max = len(self.data) - 1
         for i in range(2):
             self._decode(self._decoders[i], self._before[i], (self.ours, self.libjpeg)[i], self.says[i])
