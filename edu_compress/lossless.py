@@ -22,7 +22,11 @@ those, so all samples with the same t = column + 2 · row can be coded at once, 
     row 1        2   3   4   5   6   7       NW N  NE    W: t-1   NE: t-1   WW: t-2   N: t-2
     row 2        4   5   6   7   8   9    WW W  x        NW: t-3  NNE: t-3  NN: t-4
 
-Plane k is three steps behind plane k - 1, whose residuals to the right of x and below are then known, too.
+Plane k is three steps behind plane k - 1, whose residuals to the right of x and below are then known, too. The time
+goes with the number of steps, width + 2 · height: a picture of one row is coded sample by sample.
+
+Files are about 26 % smaller than PNG and 3 % smaller than lossless WebP on the course's photographs
+(``benchmarks/lossless.py``).
 
 Invariants: ``decode(encode(image)) == image`` for every image; the encoder and the decoder run the same loop
 (:func:`_walk`); a sample costs at least :data:`LEAST_BITS`, so that a short file cannot claim a huge picture.
