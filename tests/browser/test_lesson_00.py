@@ -1,4 +1,4 @@
-"""Lesson 00 as a student sees it: every cell runs, and the tangent follows the slider of lambda."""
+"""Lesson 00 as a student sees it: every cell runs, the tangent follows the slider of lambda, terms are explained."""
 
 import pytest
 
@@ -19,9 +19,26 @@ def test_lesson_runs_and_the_tangent_moves(open_lesson):
         "before => document.querySelector('.edu-stage svg').innerHTML !== before", arg=before, timeout=10_000
     )
 
+    rendering = "images => images.slice(0, 2).map(image => image.style.imageRendering)"
+    assert lesson.page.locator(".edu-stage img").evaluate_all(rendering) == ["auto", "pixelated"]  # plot, photograph
+
     picture = lesson.page.locator(".edu-stage").nth(1)
     frame = picture.locator("svg").inner_html()
     picture.click(position={"x": 40, "y": 60})
     lesson.page.wait_for_function(
         "before => document.querySelectorAll('.edu-stage svg')[1].innerHTML !== before", arg=frame, timeout=10_000
+    )
+
+
+def test_a_link_to_the_glossary_opens_it_at_its_term(open_lesson):
+    lesson = open_lesson("00_rate_and_distortion.ipynb")
+    lesson.page.locator('.jp-Notebook a:text-is("distortion")').first.click()
+    lesson.page.wait_for_function(
+        """() => {
+            const viewer = document.querySelector(".jp-MarkdownViewer");
+            const headings = viewer ? [...viewer.querySelectorAll("h3")] : [];
+            const heading = headings.find(h => h.textContent.startsWith("Distortion"));
+            return heading && Math.abs(heading.getBoundingClientRect().top - viewer.getBoundingClientRect().top) < 60;
+        }""",
+        timeout=20_000,
     )
