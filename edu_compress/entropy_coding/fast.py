@@ -20,7 +20,7 @@ decoder asks :attr:`FastDecoder.exhausted` between passes, and calls :meth:`Fast
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import constriction
@@ -43,12 +43,14 @@ def _constriction_model(table: Table) -> constriction.stream.model.Categorical:
     return constriction.stream.model.Categorical((table.widths - 1).astype(np.float64), perfect=False)
 
 
-def _by_table(indexes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index, positions that have it), in order of index; the positions in their own order."""
+def _by_table(indexes: np.ndarray) -> tuple[np.ndarray, list[tuple[int, slice]]]:
+    """Return the order that sorts indexes (int [n]), equal ones in their own order, and (index, its slice) for each."""
     small = indexes.astype(np.uint16) if indexes.max(initial=0) < 1 << 16 else indexes  # NumPy sorts these by digits
     order = np.argsort(small, kind="stable")
-    used, begin = np.unique(indexes[order], return_index=True)
-    yield from zip(used.tolist(), np.split(order, begin[1:]), strict=True)
+    sorted_indexes = small[order]
+    bounds = [0, *(np.flatnonzero(sorted_indexes[1:] != sorted_indexes[:-1]) + 1).tolist(), len(indexes)]
+    slices = [slice(begin, end) for begin, end in zip(bounds, bounds[1:], strict=False) if end > begin]
+    return order, [(int(sorted_indexes[part.start]), part) for part in slices]
 
 
 class FastEncoder:
@@ -70,14 +72,14 @@ class FastEncoder:
             indexes: integers [n]: which of ``tables`` each value is coded with.
         """
         values, indexes = np.asarray(values, dtype=np.int64).ravel(), np.asarray(indexes).ravel()
-        if not len(values):
-            return
-        for index, positions in _by_table(indexes):
+        order, groups = _by_table(indexes)
+        values = values[order]
+        for index, part in groups:
             table = tables[index]
-            symbols = table.symbols(values[positions])
+            symbols = table.symbols(values[part])
             self._groups.append((symbols, table))
             if table.escape:
-                self._escapes(values[positions][symbols == len(table) - 1], table)
+                self._escapes(values[part][symbols == len(table) - 1], table)
 
     def _escapes(self, values: np.ndarray, table: Table) -> None:
         """Elias-gamma codes, plane by plane: all classes, then the highest bit of all numbers, then the next ..."""
@@ -136,16 +138,18 @@ class FastDecoder:
     def decode(self, indexes: np.ndarray, tables: Sequence[Table]) -> np.ndarray:
         """Decode a pass: int64 of the shape of ``indexes``."""
         indexes = np.asarray(indexes)
-        flat = indexes.ravel()
-        values = np.empty(len(flat), dtype=np.int64)
-        for index, positions in _by_table(flat) if len(flat) else ():
+        order, groups = _by_table(indexes.ravel())
+        in_order = np.empty(indexes.size, dtype=np.int64)
+        for index, part in groups:
             table = tables[index]
-            symbols = self._symbols(len(positions), table)
-            group = table.first + symbols
+            symbols = self._symbols(part.stop - part.start, table)
+            in_order[part] = table.first + symbols
             if table.escape:
                 escaped = symbols == len(table) - 1
-                group[escaped] = self._escapes(int(escaped.sum()), table)
-            values[positions] = group
+                if escaped.any():
+                    in_order[part][escaped] = self._escapes(int(escaped.sum()), table)
+        values = np.empty(indexes.size, dtype=np.int64)
+        values[order] = in_order
         return values.reshape(indexes.shape)
 
     def _symbols(self, count: int, table: Table) -> np.ndarray:
@@ -154,9 +158,9 @@ class FastDecoder:
         return self._coder.decode(_constriction_model(table), count).astype(np.int64)
 
     def _escapes(self, count: int, table: Table) -> np.ndarray:
-        extra = self._symbols(count, _CLASS) if count else np.zeros(0, dtype=np.int64)
+        extra = self._symbols(count, _CLASS)
         numbers = np.ones(count, dtype=np.int64)
-        for plane in reversed(range(int(extra.max(initial=0)))):
+        for plane in reversed(range(int(extra.max()))):
             active = extra > plane
             numbers[active] = numbers[active] << 1 | self._symbols(int(active.sum()), _BIT)
         return unfold_escape(numbers - 1, table)
