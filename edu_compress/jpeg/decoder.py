@@ -49,7 +49,7 @@ from .entropy import (
 from .segments import Frame, FrameComponent, Scan, Segment, read_segments
 from .tables import ZIGZAG
 
-__all__ = ["decode", "planes", "read_coefficients", "read_segments", "upsample"]
+__all__ = ["decode", "planes", "read_coefficients", "read_segments", "to_image", "upsample"]
 
 MAX_BLOCKS_IN_SCANS = 50_000_000
 """How many blocks all scans together may go over: about twice what a progressive file of ``MAX_PIXELS`` has."""
@@ -73,13 +73,7 @@ def decode(data: bytes) -> np.ndarray:
     Raises:
         BitstreamError: damaged, incomplete, or of a kind that is not decoded (12 bits, lossless, arithmetic-coded ...).
     """
-    picture = read_coefficients(data)
-    components = planes(picture)
-    image = np.empty((picture.height, picture.width, 3), dtype=np.uint8)
-    for top in range(0, picture.height, _STRIP):
-        strip = np.stack([plane[top : top + _STRIP] for plane in components], axis=-1)
-        image[top : top + _STRIP] = _to_rgb(strip, picture.colour_space)
-    return image
+    return to_image(read_coefficients(data))
 
 
 def read_coefficients(data: bytes) -> Coefficients:
@@ -333,6 +327,16 @@ class _Reader:
 
 
 # --- from coefficients to the picture -----------------------------------------------------------
+
+
+def to_image(picture: Coefficients) -> np.ndarray:
+    """Turn coefficients into the picture, uint8 [H, W, 3]: the inverse of the encoder's ``to_coefficients``."""
+    components = planes(picture)
+    image = np.empty((picture.height, picture.width, 3), dtype=np.uint8)
+    for top in range(0, picture.height, _STRIP):
+        strip = np.stack([plane[top : top + _STRIP] for plane in components], axis=-1)
+        image[top : top + _STRIP] = _to_rgb(strip, picture.colour_space)
+    return image
 
 
 def planes(picture: Coefficients) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from .. import images, jpeg, metrics, plots
 from ..codec import Codec, open_codec
 from ..dct import dct2, dct_matrix, idct2
 from ..errors import CodecError
-from ..jpeg import encoder
+from ..jpeg import decoder, encoder
 from ..jpeg.coefficients import Coefficients, Component
 from ..jpeg.segments import Segment, restart_intervals
 from ..jpeg.tables import STANDARD_CHROMA, STANDARD_LUMA, ZIGZAG, scale_table
@@ -263,7 +263,8 @@ CROP = 48  # pixels a side, shown four times as large
 class QuantisationExplorer(LessonWidget):
     """Change the quantisation tables; see what the photograph looks like, and what the real file costs.
 
-    Every change quantises anew, writes a complete JPEG file with optimal Huffman tables, and decodes it.
+    Every change quantises anew, and writes a complete JPEG file with optimal Huffman tables. The picture shown is what
+    this file decodes to.
 
     Attributes:
         photos: the :class:`PhotoChooser`.
@@ -276,7 +277,7 @@ class QuantisationExplorer(LessonWidget):
         picture, original, crop: the decoded photograph, and the two enlarged crops.
         numbers: bytes, rate and PSNR, as HTML.
         steps: the two tables in use, int64 [8, 8] each, luma and chroma.
-        data, decoded: the file, and the picture that it decodes to.
+        data, decoded: the file, and its picture.
     """
 
     def __init__(self, photo: str | np.ndarray | None = None):
@@ -353,7 +354,7 @@ class QuantisationExplorer(LessonWidget):
         ]
         coefficients = Coefficients("baseline", *picture.shape[:2], "YCbCr", tuple(self.components))
         self.data = encoder.write_coefficients(coefficients)
-        self.decoded = jpeg.decode(self.data)
+        self.decoded = decoder.to_image(coefficients)  # as from the file, which loses nothing, but sooner
         self.picture.description = f"the photograph, decoded from {len(self.data)} bytes"
         self.picture.show(self.decoded)
         self._show_crop()
@@ -540,24 +541,40 @@ def hex_view(data: bytes, count: int | None = None) -> Image.Image:
 
 def _draw_bytes(data: bytes, notes: Sequence[tuple[str, str]], changed: Sequence[int] = ()) -> Image.Image:
     """Draw the bytes; ``notes`` are those of :func:`annotate`, ``changed`` the offsets of bytes to be marked."""
+    kinds = ["restart marker" if "restart marker" in field else name for name, field in notes[: len(data)]]
+    tints = {kind: _tint(kind) for kind in kinds}
     rows = -(-len(data) // BYTES_PER_ROW)
+    paper = np.full((rows * BYTES_PER_ROW, 1, 1, 3), 255.0)
+    paper[: len(data), 0, 0] = [tints[kind] for kind in kinds]
+    ink = np.zeros((len(paper), _ROW_HEIGHT, _BYTE_WIDTH, 1))
+    ink[: len(data), ..., 0] = _hex_glyphs()[list(data)]
+    cells = paper * (1 - ink)  # (bytes, row height, byte width, 3)
+    cells[list(changed)] = 255 * ink[list(changed)]
+    cells[: len(data), -1] = 255  # a line between the rows
+    lines = cells.reshape(rows, BYTES_PER_ROW, _ROW_HEIGHT, _BYTE_WIDTH, 3).swapaxes(1, 2)
     size = _MARGIN + BYTES_PER_ROW * _BYTE_WIDTH, (rows + 1) * _ROW_HEIGHT + 6  # the legend is the last line
     picture = Image.new("RGB", size, "white")
+    picture.paste(Image.fromarray(lines.reshape(rows * _ROW_HEIGHT, -1, 3).astype(np.uint8)), (_MARGIN, 0))
     draw, font = ImageDraw.Draw(picture), _font(_HEX_SIZE, "DejaVu Sans Mono")
     for row in range(rows):
         draw.text((2, row * _ROW_HEIGHT + 1), f"{row * BYTES_PER_ROW:04x}", fill="#888888", font=font)
-    for offset, (byte, (name, field)) in enumerate(zip(data, notes, strict=False)):
-        x, y, width, height = byte_box(offset)
-        tint = _tint("restart marker" if "restart marker" in field else name)
-        draw.rectangle((x, y, x + width, y + height - 2), fill="black" if offset in changed else tint)
-        draw.text((x + 3, y + 1), f"{byte:02x}", fill="white" if offset in changed else "black", font=font)
     x, y = _MARGIN, rows * _ROW_HEIGHT + 6
-    for name in dict.fromkeys(name for name, _ in notes[: len(data)]):
-        width = draw.textlength(name, font=font) + 10
-        draw.rectangle((x, y, x + width, y + _ROW_HEIGHT - 2), fill=_tint(name), outline="#cccccc")
-        draw.text((x + 5, y + 1), name, fill="black", font=font)
+    for kind, tint in tints.items():
+        width = draw.textlength(kind, font=font) + 10
+        draw.rectangle((x, y, x + width, y + _ROW_HEIGHT - 2), fill=tint, outline="#cccccc")
+        draw.text((x + 5, y + 1), kind, fill="black", font=font)
         x += width + 6
     return picture
+
+
+@lru_cache
+def _hex_glyphs() -> np.ndarray:
+    """Draw all bytes from 00 to ff once: float [256, row height, byte width], 1 where the ink is."""
+    strip = Image.new("L", (_BYTE_WIDTH, 256 * _ROW_HEIGHT))
+    draw, font = ImageDraw.Draw(strip), _font(_HEX_SIZE, "DejaVu Sans Mono")
+    for byte in range(256):
+        draw.text((3, byte * _ROW_HEIGHT + 1), f"{byte:02x}", fill=255, font=font)
+    return np.asarray(strip).reshape(256, _ROW_HEIGHT, _BYTE_WIDTH) / 255
 
 
 def _tint(name: str) -> tuple[int, ...]:
@@ -636,7 +653,7 @@ class ByteBreaker(LessonWidget):
         mcus = [None] * scan.offset + in_scan + [None] * 2
         # (segment, field), MCU and value of each byte while the file was whole; they move along when one is deleted
         self._intact = list(zip(annotate(self.original), mcus, self.original, strict=True))
-        self._before = [decoder.decode(self.original) for decoder in self._decoders]
+        self._before = [codec.decode(self.original) for codec in self._decoders]
         self._start_again()
 
     def _start_again(self) -> None:
@@ -683,9 +700,9 @@ class ByteBreaker(LessonWidget):
             self._decode(self._decoders[i], self._before[i], (self.ours, self.libjpeg)[i], self.says[i])
         self._choose()
 
-    def _decode(self, decoder: Codec, before: np.ndarray, stage: Stage, sentence: W.HTML) -> None:
+    def _decode(self, codec: Codec, before: np.ndarray, stage: Stage, sentence: W.HTML) -> None:
         try:
-            picture = decoder.decode(self.data)
+            picture = codec.decode(self.data)
         except CodecError as error:
             stage.show(np.full_like(self.photos.image, 225))
             stage.description = "no picture"
