@@ -11,6 +11,22 @@ _HOME: dict[str, str] = {
         ("conditional_entropy", "step_for_psnr", "our_lambda", "lower_hull", "bd_rate", "share_bits"), "rate_distortion"
     ),
     **dict.fromkeys(("dct", "zigzag", "extend", "run_length", "block_pixels", "jpeg_quality"), "jpeg"),
+    **dict.fromkeys(
+        ("cross_entropy", "canonical_codes", "rans_pop", "adaptive_cost", "huffman_bound", "range_decoder"),
+        "entropy_coding",
+    ),
+    **dict.fromkeys(("noisy_density", "straight_through", "bits_from_cdf", "gdn", "gain", "best_step"), "quantisation"),
+    **dict.fromkeys(
+        (
+            "reparameterise",
+            "kl_divergence",
+            "elbo_bits_per_pixel",
+            "lambda_of_beta",
+            "importance_weighted_bound",
+            "refine_posterior",
+        ),
+        "vae",
+    ),  # fmt: skip
 }
 
 __all__ = list(_HOME)
