@@ -26,7 +26,7 @@ _HOME: dict[str, str] = {
             "refine_posterior",
         ),
         "vae",
-    ),  # fmt: skip
+    ),
 }
 
 __all__ = list(_HOME)

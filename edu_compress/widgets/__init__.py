@@ -9,6 +9,10 @@ import importlib
 _HOME: dict[str, str] = {
     "TangentExplorer": "rate_distortion",
     **dict.fromkeys(("DctExplorer", "QuantisationExplorer", "ByteBreaker", "hex_view"), "jpeg"),
+    **dict.fromkeys(("LambdaExplorer", "lambda_explorer"), "factorized"),
+    **dict.fromkeys(("IntervalNarrowing", "HuffmanTree", "HistogramModel"), "entropy_coding"),
+    **dict.fromkeys(("ToyExplorer", "toy_figure"), "toy"),
+    "LatentTraversal": "vae",
 }
 
 __all__ = list(_HOME)
