@@ -43,11 +43,35 @@ def byte_breaker(photo: np.ndarray) -> tuple[Callable[[int], None], Iterable[int
     return flip_a_bit, range(500, 800, 7)
 
 
+def interval_narrowing(photo: np.ndarray) -> tuple[Callable[[int], None], Iterable[int]]:
+    widget = widgets.IntervalNarrowing(message="")
+    return lambda count: setattr(widget.message, "value", ("abacad" * 10)[:count]), range(1, 61)
+
+
+def huffman_tree(photo: np.ndarray) -> tuple[Callable[[int], None], Iterable[int]]:
+    widget = widgets.HuffmanTree("a sentence to code")
+    return lambda merges: setattr(widget.merges, "value", merges), range(widget.merges.max)
+
+
+def histogram_model(photo: np.ndarray) -> tuple[Callable[[float], None], Iterable[float]]:
+    widget = widgets.HistogramModel(photo)
+    return lambda y: setattr(widget.stage, "pointer", [200.0, y]), np.linspace(30, 300, 60)
+
+
+def lambda_explorer(photo: np.ndarray) -> tuple[Callable[[float], None], Iterable[float]]:
+    widget = widgets.LambdaExplorer(photo)  # each value is new, so the tables of the prior are made at every move
+    return lambda value: setattr(widget.lam, "value", value), np.geomspace(0.00041, 0.049, 60)
+
+
 SLIDERS = {
     "TangentExplorer": tangent_explorer,
     "DctExplorer": dct_explorer,
     "QuantisationExplorer": quantisation_explorer,
     "ByteBreaker": byte_breaker,
+    "IntervalNarrowing": interval_narrowing,
+    "HuffmanTree": huffman_tree,
+    "HistogramModel": histogram_model,
+    "LambdaExplorer": lambda_explorer,
 }
 
 
