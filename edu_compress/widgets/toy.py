@@ -103,7 +103,7 @@ class ToyExplorer(LessonWidget):
     def still(self) -> bytes:
         """Return a PNG file of both pictures, the curves and the numbers."""
         k = self.lam.value
-        figure, axes = plt.subplots(1, 3, figsize=(11, 3.3), dpi=75, layout="constrained", width_ratios=(1, 1, 0.9))
+        figure, axes = plt.subplots(1, 3, figsize=(10, 3), dpi=75, layout="constrained", width_ratios=(1, 1, 0.9))
         for ax, name in zip(axes, NAMES, strict=False):
             _draw_cells(ax, self._picture(name, k), self._cells[name][k], COLORS[name])
             R, D = self.rates[name][k], self.distortions[name][k]
@@ -120,7 +120,8 @@ def toy_figure(codec: toy.ToyCodec, indices: tuple[int, ...], color: str = plots
     """Draw the cells of a codec at some of its λ, side by side."""
     drawn, ground = toy.cells(codec), _density_picture()
     R, D = toy.measure(codec)
-    figure, axes = plt.subplots(1, len(indices), figsize=(3.1 * len(indices), 2.9), layout="constrained", squeeze=False)
+    size = (2.6 * len(indices), 2.45)
+    figure, axes = plt.subplots(1, len(indices), figsize=size, layout="constrained", squeeze=False)
     for ax, k in zip(axes[0], indices, strict=True):
         _draw_cells(ax, np.where(drawn[k].border[::-1, :, None], np.uint8(110), ground), drawn[k], color)
         ax.set_title(f"λ = {codec.lams[k]:g}: {R[k]:.2f} bits, D = {D[k]:.3f}")
@@ -152,7 +153,7 @@ def _circles(cells: toy.Cells, color: str, size: tuple[int, int]) -> str:
 
 
 def _draw_cells(ax, picture: np.ndarray, cells: toy.Cells, color: str) -> None:
-    ax.imshow(picture, extent=toy.EXTENT, aspect="equal")
+    ax.imshow(picture, extent=toy.EXTENT, aspect="equal", interpolation="antialiased")  # thin lines stay whole
     ax.scatter(*cells.points.T, s=6 + 220 * cells.probability, color=color, edgecolor="white", linewidth=0.5)
     ax.set(xlim=toy.EXTENT[:2], ylim=toy.EXTENT[2:])
     ax.set_axis_off()
