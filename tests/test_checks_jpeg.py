@@ -5,7 +5,7 @@ import pytest
 import scipy.fft
 
 from edu_compress import checks
-from edu_compress.dct import dct2, idct2
+from edu_compress.dct import dct2, dct_matrix, idct2
 from edu_compress.images import to_uint8
 from edu_compress.jpeg import read_segments
 from edu_compress.jpeg.segments import parse_quantisation_tables
@@ -54,6 +54,10 @@ def nearest(table):
     return min(range(1, 101), key=lambda q: np.abs(scale_table(STANDARD_LUMA, q) - table).sum())
 
 
+def zigzagged(table):
+    return table.ravel()[ZIGZAG].reshape(8, 8)
+
+
 def jpeg_quality(data):
     return nearest(first_table(data))
 
@@ -73,7 +77,9 @@ WRONG = [
     ("dct", scipy.fft.dct, "as in SciPy"),
     ("dct", lambda s: scipy.fft.dct(s) / 2, "the factors c(u) are missing"),
     ("dct", lambda s: dct(np.resize(s, 8)), "has shape (8,), it should be (5,)"),
-    ("dct", lambda s: np.zeros(len(s)), "differs at"),
+    ("dct", lambda s: np.append(dct(s)[0], np.sqrt(2) * dct(s)[1:]) / np.sqrt(len(s)), "take the square root"),
+    ("dct", lambda s: np.zeros(len(s)), "C @ s of section 3"),
+    ("dct", lambda s: dct(s) if len(s) == 8 else 2 * dct(s), "Is the 8 still"),
     ("dct", lambda s: "waves", "array of numbers"),
     ("zigzag", lambda block: zigzag(block.T), "begins downwards"),
     ("zigzag", np.ravel, "order of the rows"),
@@ -86,15 +92,19 @@ WRONG = [
     ("extend", lambda size, bits: bits, "begin with 0 are a negative number"),
     ("extend", lambda size, bits: extend(size, bits) - (extend(size, bits) < 0), "v + 2**size - 1"),
     ("extend", lambda size, bits: -extend(size, bits), "the sign is wrong"),
+    ("extend", lambda size, bits: bits if bits >> (size - 1) else bits - (1 << size) + 1, "stops for size 0"),
     ("extend", lambda size, bits: "number", "one number"),
     ("run_length", lambda symbols: run_length(symbols, fill=False), "EOB fills the list"),
     ("run_length", lambda symbols: run_length(symbols, zrl=15), "16 zeros: 15 before"),
+    ("run_length", lambda symbols: run_length(symbols, zrl=17)[:63], "16 zeros in all"),
     ("run_length", lambda symbols: run_length(symbols, zrl=0), "it is not EOB"),
     ("run_length", lambda symbols: [0, *run_length(symbols)], "DC is not coded here"),
-    ("run_length", lambda symbols: sorted(run_length(symbols)), "differs at"),
+    ("run_length", lambda symbols: sorted(run_length(symbols)), "symbol >> 4 zeros"),
     ("run_length", lambda symbols: 63, "one list"),
     ("block_pixels", lambda q, steps: to_uint8(idct2(q * steps)), "level shift"),
     ("block_pixels", lambda q, steps: to_uint8(idct2(q) + 128), "still quantised"),
+    ("block_pixels", lambda q, steps: to_uint8(idct2(q @ steps) + 128), "product of matrices"),
+    ("block_pixels", lambda q, steps: to_uint8(dct_matrix(8).T @ (q * steps) + 128), "columns only"),
     ("block_pixels", lambda q, steps: to_uint8(dct2(q * steps) + 128), "forwards"),
     ("block_pixels", lambda q, steps: block_pixels(q, steps).T, "transposed"),
     ("block_pixels", lambda q, steps: idct2(q * steps) + 128, "round to whole numbers"),
@@ -102,8 +112,14 @@ WRONG = [
     ("block_pixels", lambda q, steps: np.clip(idct2(q * steps) + 128, 0, 255).astype(np.uint8), "fraction is cut off"),
     ("block_pixels", lambda q, steps: block_pixels(q, steps).astype(float), "not uint8"),
     ("jpeg_quality", lambda data: int(first_table(data)[0, 0]), "step of the DC"),
-    ("jpeg_quality", lambda data: nearest(first_table(data, 1)), "it should be"),
-    ("jpeg_quality", lambda data: nearest(first_table(data).ravel()[ZIGZAG].reshape(8, 8)), "zigzag order"),
+    ("jpeg_quality", lambda data: nearest(first_table(data, 1)), "This is chroma's table: one"),
+    ("jpeg_quality", lambda data: jpeg_quality(data) - 1, "argmin counts from 0"),
+    ("jpeg_quality", lambda data: 99, "a comment first"),
+    ("jpeg_quality", lambda data: "fifty", "one number"),
+    ("jpeg_quality", lambda data: nearest(zigzagged(zigzagged(first_table(data)))), "zigzag twice"),
+    ("jpeg_quality", lambda data: nearest(zigzagged(first_table(data, 1))), "chroma's table, in zigzag"),
+    ("jpeg_quality", lambda data: nearest(zigzagged(zigzagged(first_table(data, 1)))), "chroma's table, with zigzag"),
+    ("jpeg_quality", lambda data: nearest(zigzagged(first_table(data))), "still in zigzag order"),
 ]
 
 

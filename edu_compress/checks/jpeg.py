@@ -41,6 +41,10 @@ def dct(answer, rng):
             (matrix.T @ s, "this is the inverse transform: u and x are exchanged."),
             (np.append(first, wanted[1:]), "all is right but coefficient 0: it has c(0) = sqrt(1/n), not sqrt(2/n)."),
             (np.append(first, wanted[1:]) / np.sqrt(2 / n), "the factors c(u) are missing."),
+            (
+                np.append(wanted[0], np.sqrt(2) * wanted[1:]) / np.sqrt(n),
+                "your c(u) are 1/n and 2/n, the squares: take the square root, because a wave has length sqrt(n/2).",
+            ),
             (np.append(first, wanted[1:]) * np.sqrt(2 * n), "this is 2 sum s cos, as in SciPy: multiply by c(u) / 2."),
             (
                 np.append(wanted[0], np.sqrt(2 / n) * (np.cos(x * u * np.pi / n) @ s)[1:]),
@@ -49,7 +53,8 @@ def dct(answer, rng):
         ]  # fmt: skip
         if n > 1:  # with one sample, several mistakes give the same number
             _expect_not(value, mistakes)
-        expect_array(value, wanted, f"the DCT of {n} samples", hint="Is the 8 still in your formula? Use len(s).")
+        hint = "Compare it with C @ s of section 3." if n == 8 else "Is the 8 still in your formula? Use len(s)."
+        expect_array(value, wanted, f"the DCT of {n} samples", hint=hint)
 
 
 @exercise("every coefficient stands where figure A.6 of T.81 puts it")
@@ -86,7 +91,11 @@ def extend(answer, rng):
     for number in (0, 1, -1, 3, -3, 2, -2, *rng.integers(-1023, 1024, 60).tolist()):
         size = abs(number).bit_length()
         bits = number if number > 0 else number + (1 << size) - 1
-        value = answer(size, bits)
+        try:
+            value = answer(size, bits)
+        except ValueError:  # a shift by size - 1 = -1
+            expect(size > 0, "your code stops for size 0: no bits follow, and the number is 0.")
+            raise
         given = f"size {size}, bits {format(bits, f'0{size}b') if size else 'none'}"
         if number < 0 and value == bits:
             raise Wrong(f"{given}: you return {value}, but bits that begin with 0 are a negative number.")
@@ -110,7 +119,7 @@ def run_length(answer, rng):
         if any(symbol == encoder.ZRL for symbol, _ in pairs) and len(raw) == 63:
             _expect_not(np.asarray(raw), _zrl_mistakes(pairs))
         expect(len(raw) == 63, f"for {shown} you return {len(raw)} numbers: EOB fills the list up to 63.")
-        expect_array(raw, wanted, f"the list for {shown}", hint="RRRR zeros stand before the number.")
+        expect_array(raw, wanted, f"the list for {shown}", hint="symbol >> 4 zeros stand before a number.")
 
 
 def _sparse_blocks(rng: np.random.Generator) -> list[np.ndarray]:
@@ -131,21 +140,22 @@ def _number(symbol: int, extra: int) -> int:
 
 
 def _shown(pairs: list[tuple[int, int]]) -> str:
-    text = ", ".join(f"({symbol:02X}, {number})" for symbol, number in pairs[:4])
+    text = ", ".join(f"(0x{symbol:02X}, {number})" for symbol, number in pairs[:4])
     return f"[{text}{', ...' if len(pairs) > 4 else ''}]"
 
 
 def _zrl_mistakes(pairs: list[tuple[int, int]]) -> list[tuple[np.ndarray, str]]:
-    """What comes out if ZRL is taken for 15 zeros, or for nothing."""
+    """What comes out if ZRL is taken for 15 zeros, for 16 and its number, or for nothing."""
     results = []
     for zeros, sentence in (
         (15, "ZRL (F0) stands for 16 zeros: 15 before the number, and the number itself, which is 0."),
+        (16, "ZRL (F0) stands for 16 zeros in all: its number, which is 0, is one of them."),
         (0, "ZRL (F0) has size 0, but it is not EOB: it stands for 16 zeros."),
     ):
         values: list[int] = []
         for symbol, number in pairs:
             values += [0] * (zeros if symbol == encoder.ZRL else symbol >> 4)
-            values += [number] if symbol & 15 else []
+            values += [number] if symbol & 15 or (symbol == encoder.ZRL and zeros == 16) else []
         results.append((np.array((values + [0] * 63)[:63]), sentence))
     return results
 
@@ -163,6 +173,14 @@ def block_pixels(answer, rng):
         mistakes = [
             (to_uint8(exact), "the level shift is missing: add 128 before you clip."),
             (to_uint8(dct_module.idct2(q) + 128), "the coefficients are still quantised: multiply them by the steps."),
+            (
+                to_uint8(dct_module.idct2(q @ steps) + 128),
+                "q @ steps is a product of matrices: each coefficient has its own step, so use q * steps.",
+            ),
+            (
+                to_uint8(dct_module.dct_matrix(8).T @ (q * steps) + 128),
+                "you transformed the columns only: the inverse is C.T @ S @ C.",
+            ),
             (to_uint8(dct_module.dct2(q * steps) + 128), "you transformed forwards: the inverse is C.T @ S @ C."),
             (to_uint8(exact.T + 128), "the block is transposed: rows and columns are exchanged."),
             (exact + 128, "round to whole numbers, and clip to 0 ... 255: images.to_uint8 does both."),
@@ -185,14 +203,27 @@ def jpeg_quality(answer, rng):
             continue
         if value == steps[0, 0]:
             raise Wrong(f"{value} is the step of the DC coefficient: which quality gives this table?")
-        hint = "Is your table still in zigzag order?" if value == _from_unsorted(steps) else ""
+        other = "The file has a comment first, and then both tables in one DQT."
+        hint = next((why for found, why in _quality_mistakes(quality) if np.array_equal(value, found)), other)
         expect_number(value, quality, f"the quality of a file with DC step {steps[0, 0]}", hint=hint)
 
 
-def _from_unsorted(steps: np.ndarray) -> int:
-    """Return the quality that seems to fit best if the table is read row by row."""
-    read = steps.ravel()[ZIGZAG]
-    return min(range(1, 101), key=lambda q: np.abs(scale_table(STANDARD_LUMA, q).ravel() - read).sum())
+def _quality_mistakes(quality: int) -> list[tuple[int, str]]:
+    """Return the qualities that typical mistakes find in the table of ``quality``, and what to say."""
+    luma, chroma = scale_table(STANDARD_LUMA, quality).ravel(), scale_table(STANDARD_CHROMA, quality).ravel()
+    return [
+        (quality - 1, "argmin counts from 0, and qualities begin with 1."),
+        (_nearest(luma[ZIGZAG]), "Your table is still in zigzag order: table[tables.ZIGZAG] = steps."),
+        (_nearest(luma[ZIGZAG][ZIGZAG]), "This is zigzag twice: table[tables.ZIGZAG] = steps brings the rows back."),
+        (_nearest(chroma), "This is chroma's table: one DQT holds both, each after a byte with its number."),
+        (_nearest(chroma[ZIGZAG]), "This is chroma's table, in zigzag order: look for number 0."),
+        (_nearest(chroma[ZIGZAG][ZIGZAG]), "This is chroma's table, with zigzag twice: look for number 0."),
+    ]
+
+
+def _nearest(table: np.ndarray) -> int:
+    """Return the quality whose table of luma is nearest to ``table`` [64]."""
+    return min(range(1, 101), key=lambda q: np.abs(scale_table(STANDARD_LUMA, q).ravel() - table).sum())
 
 
 def _strange_file(data: bytes, quality: int) -> bytes:
