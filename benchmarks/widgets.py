@@ -63,6 +63,11 @@ def lambda_explorer(photo: np.ndarray) -> tuple[Callable[[float], None], Iterabl
     return lambda value: setattr(widget.lam, "value", value), np.geomspace(0.00041, 0.049, 60)
 
 
+def toy_explorer(photo: np.ndarray) -> tuple[Callable[[int], None], Iterable[int]]:
+    widget = widgets.ToyExplorer()
+    return lambda index: setattr(widget.lam, "value", index), list(range(len(widget.lams))) * 6
+
+
 SLIDERS = {
     "TangentExplorer": tangent_explorer,
     "DctExplorer": dct_explorer,
@@ -72,6 +77,7 @@ SLIDERS = {
     "HuffmanTree": huffman_tree,
     "HistogramModel": histogram_model,
     "LambdaExplorer": lambda_explorer,
+    "ToyExplorer": toy_explorer,
 }
 
 
