@@ -87,6 +87,9 @@ _ENTRIES = (
         "libjpeg", "standard_codecs:LibjpegCodec", "quality 1-100", ".jpg", "JPEG as Pillow's libjpeg-turbo writes it"
     ),
     Entry(
+        "factorized", "factorized:FactorizedCodec", "λ 0.0004-0.05", ".edc", "learned transforms, one prior; lesson 05"
+    ),
+    Entry(
         "lossless",
         "lossless:LosslessCodec",
         "none (0)",

@@ -532,7 +532,9 @@ def train(
         if trainer.step == recipe.steps and team.rank == 0:
             card = _finish(trainer, pictures, command)
             if out is not None:
-                card = pretrained.save(recipe.name, trainer.average.state_dict(), card, Path(out))
+                state = trainer.average.state_dict()
+                stored = pretrained.in_half_precision(state) if recipe.half else state
+                card = pretrained.save(recipe.name, stored, card, Path(out))
         return Run(trainer.average, card, trainer.curve, trainer.step, trainer.minutes, bool(signals))
 
 
