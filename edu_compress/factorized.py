@@ -310,6 +310,7 @@ class FactorizedCodec(ContainerCodec):
 
             model = pretrained.load(weights, model="factorized")
         self.weights, self.model = weights, model.eval()
+        self.lam_range = tuple(float(np.float32(lam)) for lam in model.lam_range)  # as files hold it
         self.settings = tuple(np.geomspace(*model.lam_range, 10).tolist())
         self._prior_at = functools.lru_cache(maxsize=64)(self._make_prior)
 
@@ -327,8 +328,8 @@ class FactorizedCodec(ContainerCodec):
 
     def check_lam(self, setting: float) -> float:
         """Return λ as the file will hold it (rounded to float32), if the model is trained for it."""
-        lowest, highest = self.model.lam_range
-        if not (isinstance(setting, int | float | np.number) and lowest <= setting <= highest):
+        lowest, highest = self.lam_range
+        if not (isinstance(setting, int | float | np.number) and lowest <= np.float32(setting) <= highest):
             raise SettingError(f"λ = {setting} is outside the range of these weights, {lowest:g} to {highest:g}.")
         return float(np.float32(setting))
 
@@ -369,7 +370,7 @@ class FactorizedCodec(ContainerCodec):
                 f"The file was made with the weights {container.weights!r}; open the codec with these "
                 f"(it has {self.weights!r})."
             )
-        lowest, highest = (float(np.float32(lam)) for lam in self.model.lam_range)
+        lowest, highest = self.lam_range
         if not lowest <= container.setting <= highest or list(container.sections) != ["y"]:
             raise BitstreamError("The file is inconsistent: its λ or its sections are not those of this codec.")
         _, tables = self._prior_at(container.setting)

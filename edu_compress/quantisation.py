@@ -65,7 +65,7 @@ def straight_through(y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mixed(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Noise for the rate, rounded values for the distortion: the best of both in most experiments."""
+    """Noise for the rate, rounded values for the distortion: g_s learns from what it will be given."""
     return y + uniform_noise(y), straight_through_round(y)
 
 

@@ -142,6 +142,12 @@ def test_latents_beyond_every_table_survive(codec, photo):
     assert (codec.read(codec.write(symbols, photo.shape[:2], lam))[1] == symbols).all()
 
 
+def test_a_files_own_lambda_can_be_used_again(codec, photo):
+    for lam in codec.lam_range:
+        data = codec.encode(photo, lam)
+        assert codec.encode(photo, codec.read(data)[0].setting) == data
+
+
 @pytest.mark.parametrize("lam", [0.0, 1.0, -1, float("nan"), float("inf"), "0.01", None])
 def test_impossible_lambda_is_one_sentence(codec, photo, lam):
     with pytest.raises(SettingError, match="outside the range"):

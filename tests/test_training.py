@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from edu_compress import datasets, images, pretrained, training
@@ -397,3 +398,10 @@ def test_ctrl_c_leaves_a_checkpoint_that_goes_on(torchrun, folder, tmp_path):
     assert "stopped at step" in output
     checkpoint = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert checkpoint["step"] > 1
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_weights_are_stored_as_the_recipe_says(half, pictures, tmp_path):
+    train(dataclasses.replace(TINY, steps=2, half=half), pictures, tmp_path)
+    stored = safetensors.torch.load_file(tmp_path / "tiny.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16 if half else torch.float32}
