@@ -1,6 +1,10 @@
 """Settings for all tests."""
 
-from hypothesis import settings
+import settings
+from hypothesis import os
+
+# One thread for each test process: several processes with several threads each wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No test asserts a time: on a busy machine, hypothesis' limit of 200 ms for each example would fail at random.
 settings.register_profile("course", deadline=None)
