@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from edu_compress import images, widgets
+from edu_compress import images, vae, widgets
 from edu_compress.widgets._core import fit
 
 LONGEST = 384  # pixels
@@ -68,6 +68,14 @@ def toy_explorer(photo: np.ndarray) -> tuple[Callable[[int], None], Iterable[int
     return lambda index: setattr(widget.lam, "value", index), list(range(len(widget.lams))) * 6
 
 
+def latent_traversal(photo: np.ndarray) -> tuple[Callable[[float], None], Iterable[float]]:
+    model = vae.VAE()
+    model.initialise(vae.random_patches([vae.luma(photo)], 5000), lam=0.005)
+    widget = widgets.LatentTraversal(model, photo)
+    widget.show.value, widget.everywhere.value = "decoded", True  # all patches: the slowest case
+    return lambda value: setattr(widget.shifts[0], "value", value), np.linspace(-2.9, 3, 60)
+
+
 SLIDERS = {
     "TangentExplorer": tangent_explorer,
     "DctExplorer": dct_explorer,
@@ -78,6 +86,7 @@ SLIDERS = {
     "HistogramModel": histogram_model,
     "LambdaExplorer": lambda_explorer,
     "ToyExplorer": toy_explorer,
+    "LatentTraversal": latent_traversal,
 }
 
 

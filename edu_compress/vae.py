@@ -51,7 +51,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import trange
+from tqdm import trange
 
 from . import images
 from .errors import SettingError

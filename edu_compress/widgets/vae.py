@@ -28,9 +28,9 @@ PATCH_ZOOM = 18  # size of a patch's pixel on the screen
 class LatentTraversal(LessonWidget):
     """Shift the most informative latents of a patch and see what the generative model makes of it.
 
-    Left, the photograph (its luma): a click chooses a patch. Right, this patch as it is, and decoded from the mean of
-    q(z|x) plus the shifts of the sliders; below, the KL divergence of each latent of this patch in bits. With
-    "shift every patch" the same shift is added everywhere, and the photograph shows what comes out.
+    Left, the photograph (its luma), where a click chooses a patch, and below it the KL divergence of each latent of
+    this patch. Right, the patch as it is, and decoded from the mean of q(z|x) plus the shifts of the sliders. With
+    "shift every patch" the same shift is added everywhere, and the decoded photograph shows what comes out.
 
     Attributes:
         photos: the :class:`PhotoChooser`.
@@ -53,7 +53,7 @@ class LatentTraversal(LessonWidget):
             raise SettingError(f"This widget shows square patches; the model has patches of {model.pixels} pixels.")
         self._model = model
         self.photos = PhotoChooser(photo)
-        self.show = W.ToggleButtons(options=["original", "decoded"], description="photograph")
+        self.show = W.ToggleButtons(options=["original", "decoded"], style={"button_width": "90px"})
         self.everywhere = W.Checkbox(description="shift every patch", indent=False, layout=W.Layout(width="160px"))
         self.reset = W.Button(description="all shifts to 0")
         self.shifts = [
@@ -79,11 +79,18 @@ class LatentTraversal(LessonWidget):
         self._encode()
 
     def _columns(self) -> W.HBox:
-        unit = W.HTML("shift of a latent, in standard deviations of the prior (mean bits per patch in brackets):")
+        """The photograph and the bars on the left; the patch, and below it the sliders, on the right."""
+        margin = W.Layout(margin="0 0 0 16px")
         patches = W.HBox(
-            [W.VBox([W.HTML("original"), self.original]), W.VBox([W.HTML("decoded"), self.decoded]), self.numbers]
+            [
+                W.VBox([W.HTML("original"), self.original], layout=margin),
+                W.VBox([W.HTML("decoded"), self.decoded], layout=margin),
+                self.numbers,
+            ]
         )
-        return W.HBox([W.VBox([self.picture, unit, *self.shifts]), W.VBox([patches, self.bars])])
+        unit = W.HTML("shift of a latent, in standard deviations of the prior (mean bits per patch in brackets)")
+        sliders = W.VBox([unit, *self.shifts], layout=margin)
+        return W.HBox([W.VBox([self.picture, self.bars]), W.VBox([patches, sliders])])
 
     # --- a photograph, and a patch of it ---
 
@@ -96,6 +103,7 @@ class LatentTraversal(LessonWidget):
         self._posterior = self._model.encode(self._patches)
         self._bits = vae.kl_divergence(*self._posterior).numpy() / math.log(2)  # (N, L)
         self.latent_bits = self._bits.mean(0)
+        self._most_bits = max(2.0, 1.2 * float(np.quantile(self._bits, 0.998)))  # of the plot: a few bars reach higher
         self.chosen_latents = [int(i) for i in np.argsort(-self.latent_bits)[: len(self.shifts)]]
         for latent, slider in zip(self.chosen_latents, self.shifts, strict=True):
             slider.description = f"z{latent} ({self.latent_bits[latent]:.1f} bits)"
@@ -131,7 +139,7 @@ class LatentTraversal(LessonWidget):
         self.picture.overlay = f'<rect {frame} fill="none" stroke="{plots.ORANGE}" stroke-width="2"/>'
         self.original.show(self._as_picture(self._patches[self._index]))
         self.bars.overlay = "".join(
-            self._frame.line([latent, latent], [0, bits], plots.ORANGE, width=4)
+            self._frame.line([latent, latent], [0, min(bits, self._most_bits)], plots.ORANGE, width=4)
             for latent, bits in enumerate(self._bits[self._index])
         )
         self._decode_patch()
@@ -181,7 +189,7 @@ class LatentTraversal(LessonWidget):
     # --- drawing ---
 
     def _draw_bars(self) -> None:
-        figure, ax = plt.subplots(figsize=(5.6, 2.5), dpi=90, layout="constrained")
+        figure, ax = plt.subplots(figsize=(4.3, 2.2), dpi=90, layout="constrained")
         self._draw_axes(ax)
         self._frame = PlotFrame(ax)
         self.bars.description = "KL divergence of each latent of the chosen patch, and the mean over all patches"
@@ -190,7 +198,7 @@ class LatentTraversal(LessonWidget):
     def _draw_axes(self, ax: Axes) -> None:
         ax.bar(range(len(self.latent_bits)), self.latent_bits, color=plots.SKY, label="mean over all patches")
         ax.plot([], [], color=plots.ORANGE, linewidth=4, label="the chosen patch")
-        ax.set(xlabel="latent", ylabel="KL (bits per patch)", ylim=(0, max(1.0, 1.02 * self._bits.max())))
+        ax.set(xlabel="latent", ylabel="KL (bits per patch)", ylim=(0, self._most_bits))
         ax.set_xlim(-1, len(self.latent_bits))
         ax.legend(loc="upper right")
 
