@@ -167,7 +167,7 @@ def importance_weighted_bound(answer, rng):
     tiny = _array(answer(log_weights - 2000), "the bound")
     expect(
         bool(np.isfinite(tiny).all()),
-        "with log weights near -2000, as patches have, the result is not finite: exp(-2000) is 0 in a float. "
+        "with log weights near -2000, as large patches have, the result is not finite: exp(-2000) is 0 in a float. "
         "Subtract the largest log weight first, or use torch.logsumexp.",
     )
     expect_array(tiny, (right - 2000).numpy(), "the bound of tiny weights", 1e-6)
