@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy._core._multiarray_umath import __cpu_baseline__, __cpu_features__
 from PIL import Image
 
-from edu_compress import BitstreamError, SettingError, images, open_codec
+from edu_compress import BitstreamError, ImageError, SettingError, images, open_codec
 from edu_compress.codec import Container
 from edu_compress.entropy_coding import FastDecoder
-from edu_compress.lossless import _END_MARK, LEAST_BITS, TABLES, LosslessCodec
+from edu_compress.lossless import _END_MARK, LEAST_BITS, MAX_SIDE, TABLES, LosslessCodec
 
 ROOT = Path(__file__).resolve().parents[1]
 codec = LosslessCodec()
@@ -54,6 +54,14 @@ def test_every_picture_comes_back_exactly(kind, height, width, seed):
 def test_thin_and_tiny_pictures(size):
     image = picture("noise", *size)
     np.testing.assert_array_equal(codec.decode(codec.encode(image, 0)), image)
+
+
+def test_a_picture_higher_than_wide_is_coded_on_its_side():
+    image = picture("noise", 30, 12)
+    high, wide = (Container.unpack(codec.encode(turned)) for turned in (image, image.swapaxes(0, 1)))
+    assert (high.height, high.width) == (30, 12)
+    assert high.sections == wide.sections
+    assert codec.decode(high.pack()).flags.c_contiguous
 
 
 @pytest.mark.parametrize("name", ["astronaut", "cat", "coffee", "motorcycle"])
@@ -117,6 +125,11 @@ def test_there_is_nothing_to_set():
         codec.encode(picture("flat", 2, 2), 3)
 
 
+def test_a_side_has_a_limit():
+    with pytest.raises(ImageError, match="65,535"):
+        codec.encode(np.zeros((MAX_SIDE + 1, 1, 3), np.uint8))
+
+
 # --- files that lie -----------------------------------------------------------------------------
 
 SMALL = Container.unpack(codec.encode(images.sample("coffee")[:30, :40], 0))
@@ -135,6 +148,7 @@ def with_stream(stream):
         (replace(SMALL, height=0).pack(), "a picture has"),
         (replace(SMALL, height=20_000, width=20_000).pack(), "a picture has"),
         (replace(SMALL, height=9_000, width=9_000).pack(), "bytes can hold"),
+        (replace(SMALL, height=MAX_SIDE + 1, width=1).pack(), "a side has"),
         (replace(SMALL, height=29).pack(), "damaged"),
         (replace(SMALL, height=31).pack(), "damaged|incomplete"),
         (with_stream(SMALL.sections["residuals"][:-4]), "damaged|incomplete"),
