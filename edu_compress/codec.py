@@ -94,7 +94,7 @@ _ENTRIES = (
         "lossless:LosslessCodec",
         "none (0)",
         ".edc",
-        "our lossless codec: predict, model, range-code; lesson 02",
+        "our lossless codec: predict, model, entropy-code; lesson 02",
     ),
 )
 
