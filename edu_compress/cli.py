@@ -11,13 +11,14 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__, codec, datasets, images, metrics, pretrained
-from .errors import CodecError
+from .errors import CodecError, SettingError
 
 _DESCRIPTION = """\
 Learned image compression, built step by step. The lessons teach how these codecs work;
@@ -34,7 +35,12 @@ try it:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, options_of_lab = parser.parse_known_args(arguments)
+    if options.command == "lab":
+        options.more = options_of_lab
+    elif options_of_lab:
+        parser.error(f"unrecognized arguments: {' '.join(options_of_lab)}")
     try:
         return options.run(options) or 0
     except CodecError as error:
@@ -129,8 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("name", nargs="?", metavar="NAME", help="of the set")
 
     command("doctor", _doctor, "check this installation; paste the output into bug reports")
-    lab = command("lab", _lab, "open the lessons in JupyterLab")
-    lab.add_argument("more", nargs=argparse.REMAINDER, help="further arguments for JupyterLab, such as --no-browser")
+    command("lab", _lab, "open the lessons in JupyterLab; further arguments, such as --no-browser, go to JupyterLab")
     return parser
 
 
@@ -150,7 +155,7 @@ def _encode(options: argparse.Namespace) -> None:
     chosen = codec.open_codec(options.codec, **dict(_option(text) for text in options.option))
     suffix = codec.registry[options.codec].suffix
     if Path(options.output).suffix.lower() != suffix:
-        raise CodecError(f"Codec {options.codec!r} writes {suffix} files; give OUT that ending.")
+        raise SettingError(f"Codec {options.codec!r} writes {suffix} files; give OUT that ending.")
     image = images.sample(options.input) if options.input in images.sample_names() else images.load(options.input)
     setting = chosen.settings[len(chosen.settings) // 2] if options.setting is None else options.setting
     data = chosen.encode(image, setting)
@@ -168,10 +173,10 @@ def _encode(options: argparse.Namespace) -> None:
 def _option(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise CodecError(f"--option wants KEY=VALUE, not {text!r}.")
+        raise SettingError(f"--option wants KEY=VALUE, not {text!r}.")
     if value in ("true", "false"):
         return key, value == "true"
-    return key, int(value) if value.lstrip("-").isdigit() else value
+    return key, int(value) if re.fullmatch("-?[0-9]+", value) else value
 
 
 def _decode(options: argparse.Namespace) -> None:

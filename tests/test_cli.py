@@ -75,6 +75,16 @@ def test_wrong_usage_is_status_2():
     assert caught.value.code == 2
 
 
+def test_lab_starts_jupyterlab_on_the_first_lesson_with_the_users_arguments(monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "call", lambda command: started.extend(command) or 0)
+    assert main(["lab", "--no-browser", "--port", "9999"]) == 0
+    assert started[1:3] == ["-m", "jupyterlab"] and started[-1].endswith("00_rate_and_distortion.ipynb")
+    assert started[-4:-1] == ["--no-browser", "--port", "9999"]
+    with pytest.raises(SystemExit):
+        main(["codecs", "--no-browser"])
+
+
 def test_codecs_and_help_teach(capsys):
     assert main(["codecs"]) == 0
     assert "quality" in capsys.readouterr().out
