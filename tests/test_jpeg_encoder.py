@@ -190,6 +190,14 @@ def test_pack_bits(words):
     assert encoder.pack_bits(*(np.array(column) for column in zip(*words, strict=True))) == expected
 
 
+def test_pack_many_bits():
+    lengths = np.random.default_rng(0).integers(1, 28, 200_000)  # more words than are packed at a time
+    words = (1 << lengths) - 2  # a row of ones and a zero; of one bit: zero
+    text = "".join("1" * (length - 1) + "0" for length in lengths.tolist())
+    text += "1" * (-len(text) % 8)
+    assert encoder.pack_bits(words, lengths) == int(text, 2).to_bytes(len(text) // 8, "big")
+
+
 def test_stuff():
     assert encoder.stuff(b"\x01\xff\xff\x02\xff") == b"\x01\xff\x00\xff\x00\x02\xff\x00"
 
@@ -319,6 +327,9 @@ def test_impossible_images(image):
         jpeg.encode(image, 75)
 
 
+AC_3_4 = np.arange(64).reshape(8, 8) == 8 * 3 + 4
+
+
 def test_coefficients_that_no_baseline_file_can_hold():
     good = encoder.to_coefficients(PHOTO, 75)
     luma, cb, cr = good.components
@@ -326,6 +337,7 @@ def test_coefficients_that_no_baseline_file_can_hold():
         "go beyond": [
             (replace(luma, coefficients=luma.coefficients + np.int16(2000)), cb, cr),
             (replace(luma, quantisation=luma.quantisation + 255), cb, cr),
+            (replace(luma, coefficients=np.where(AC_3_4, np.int16(-1024), luma.coefficients)), cb, cr),  # 11 bits
         ],
         "one quantisation table": [(luma, cb, replace(cr, quantisation=cr.quantisation + 1))],
     }

@@ -249,6 +249,20 @@ def many_scans(height, width, scans):
     return out + b"\xff\xd9"
 
 
+@pytest.mark.parametrize("end", [b"\x00", b"\xd0", b"\xd0\xff\x00\xff\xd9", b"\xd9"])
+def test_a_long_run_of_fill_bytes_in_scan_data(end):
+    """A search for the end of the run from each of its bytes would take hours."""
+    whole = pillow(quality=75)
+    data = whole[:-4] + 1_000_000 * b"\xff" + end
+    start = time.process_time()
+    with pytest.raises(BitstreamError):
+        decoder.decode(data)
+    segments = decoder.read_segments(data)
+    assert sum(segment.length for segment in segments) == len(data)
+    assert all(segment.description for segment in segments)
+    assert time.process_time() - start < SECONDS
+
+
 def test_as_many_scans_as_the_standard_allows():
     data = many_scans(1024, 1024, scans=63 * 14)
     start = time.process_time()

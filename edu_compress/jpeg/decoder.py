@@ -255,7 +255,7 @@ class _Reader:
             possible = possible and (len(planes) == 1 if ac_scan else scan.end == 0)
         for plane in planes:
             before = plane.lowest_bit[scan.start : scan.end + 1]
-            possible = possible and all(bit == (scan.high or None) for bit in before)
+            possible = possible and all(bit == (scan.high or None) for bit in before)  # Ah = 0: never coded before
             possible = possible and not (ac_scan and plane.lowest_bit[0] is None)
             plane.lowest_bit[scan.start : scan.end + 1] = [scan.low] * len(before)
         if not possible:

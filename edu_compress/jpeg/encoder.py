@@ -296,10 +296,16 @@ def pack_bits(words: np.ndarray, lengths: np.ndarray) -> bytes:
     """Write code words one after another, the highest bit first; ones fill the last byte (B.1.1.5)."""
     filling = -int(lengths.sum()) % 8
     words, lengths = np.append(words, (1 << filling) - 1), np.append(lengths, filling)
+    some = range(0, len(words), 1 << 16)  # at a time: 64-bit numbers for all bits of a photograph would be gigabytes
+    bits = [_bits(words[i : i + some.step], lengths[i : i + some.step]) for i in some]
+    return np.packbits(np.concatenate(bits)).tobytes()
+
+
+def _bits(words: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the bits of some code words, one after another: uint8 [sum of the lengths], 0 or 1 each."""
     ends = np.cumsum(lengths)
     shift = np.repeat(ends, lengths) - 1 - np.arange(ends[-1])  # of each bit: how many of its word stand behind it
-    bits = np.repeat(words, lengths) >> shift & 1
-    return np.packbits(bits.astype(np.uint8)).tobytes()
+    return (np.repeat(words, lengths) >> shift & 1).astype(np.uint8)
 
 
 def stuff(data: bytes) -> bytes:
@@ -367,9 +373,11 @@ def write_coefficients(coefficients: Coefficients, optimize: bool = True, restar
     if coefficients.colour_space not in ("grey", "YCbCr") or not one_table:
         raise SettingError("Only greyscale, or YCbCr with one quantisation table for Cb and Cr, can be written.")
     for c in components:
-        if c.quantisation.max() > 255 or c.coefficients.min() < -1024 or c.coefficients.max() > 1023:
+        dc, ac = c.coefficients[..., 0, 0], c.coefficients.reshape(-1, 64)[:, 1:]
+        if c.quantisation.max() > 255 or dc.min() < -1024 or ac.min() < -1023 or c.coefficients.max() > 1023:
             raise SettingError(
-                "A baseline file has steps up to 255 and coefficients from -1024 to 1023; these go beyond."
+                "A baseline file has steps up to 255 and coefficients of at most 10 bits, -1023 to 1023 "
+                "(DC: from -1024); these go beyond."
             )
     symbols = run_length_symbols(*interleave(components, restart_interval))
     huffman = optimal_tables(symbols) if optimize else STANDARD_HUFFMAN[: 2 * min(len(components), 2)]

@@ -41,8 +41,10 @@ _OTHER_PROCESSES = {"SOF3": "lossless", "SOF11": "lossless", "SOF9": "arithmetic
 _OTHER_PROCESSES |= {f"SOF{n}": "hierarchical" for n in (5, 6, 7, 13, 14, 15)}
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)  # FFs before a marker are fill bytes (B.1.1.2)
-_SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)  # neither a stuffed FF 00 nor a restart marker
-_RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
+# Inside scan data, fill bytes are left to rstrip: a search for \xff+ would try each FF of a long run as its beginning,
+# which takes the square of the run's length.
+_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # neither a stuffed FF 00 nor a restart marker
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def read_segments(data: bytes) -> list[Segment]:
             add(None, "trailing bytes", len(data) - position)
         elif segments[-1].name == "SOS":
             end = _SCAN_END.search(data, position)
-            add(None, "scan data", (end.start() if end else len(data)) - position)
+            add(None, "scan data", len(data[position : end.start()].rstrip(b"\xff")) if end else len(data) - position)
         else:
             found = _MARKER.match(data, position)
             if not found:
@@ -138,7 +140,7 @@ def restart_intervals(segment: Segment) -> tuple[list[bytes], list[int]]:
     """
     intervals, markers, start = [], [], 0
     for found in _RESTART.finditer(segment.payload):
-        intervals.append(segment.payload[start : found.start()])
+        intervals.append(segment.payload[start : found.start()].rstrip(b"\xff"))
         markers.append(found[1][0] - 0xD0)
         start = found.end()
     intervals.append(segment.payload[start:])
