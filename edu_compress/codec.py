@@ -152,7 +152,8 @@ class Container:
         codec: name in the registry.
         height, width: of the picture, in pixels, before any padding.
         setting: the encoder's setting (λ for the learned codecs), stored as float32.
-        sections: the coded parts by name, in coding order (``{"z": ..., "y": ...}``).
+        sections: the coded parts by name, in coding order (``{"z": ..., "y": ...}``); none is called "header" or
+            "checksum", which are lines of the ledger.
         weights: name of the trained weights, "" where a codec has none.
     """
 
@@ -255,15 +256,18 @@ class _Fields:
 
     def name(self) -> str:
         raw = self.take(self.take(1)[0])
-        if not raw.isascii():
+        name = raw.decode("latin-1")  # every byte is some character, so this cannot fail
+        if not (name.isascii() and name.isprintable()):  # names are printed: no control characters for the terminal
             raise BitstreamError("The .edc file is inconsistent: a name in it is not plain ASCII.")
-        return raw.decode("ascii")
+        return name
 
     def sections(self) -> Iterator[tuple[str, bytes]]:
-        seen = set()
+        seen = {"header", "checksum"}  # the other lines of the ledger
         while self.position < len(self.data):
             name = self.name()
             if name in seen:
-                raise BitstreamError(f"The .edc file is inconsistent: section {name!r} occurs twice.")
+                raise BitstreamError(
+                    f"The .edc file is inconsistent: section {name!r} occurs twice, or must not be called so."
+                )
             seen.add(name)
             yield name, self.take(self.varint())

@@ -47,6 +47,7 @@ def test_a_sample_photograph_can_be_named_instead_of_a_file(tmp_path):
         ["encode", "coffee", "out.jpg", "--setting", "1000"],
         ["encode", "coffee", "out.jpg", "--codec", "zip"],
         ["encode", "coffee", "out.jpg", "--option", "subsampling"],
+        ["encode", "coffee", "out.jpg", "--option", "restart_interval=--5"],
         ["encode", "coffee", "no/such/folder/out.jpg"],
         ["decode", "missing.jpg", "out.png"],
         ["inspect", "pyproject.toml"],

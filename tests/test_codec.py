@@ -54,7 +54,9 @@ def with_checksum(body: bytes) -> bytes:
         (b"EDC\x01\x04jpegab", "past its end"),
         (b"EDC\x01\x04jpeg" + b"\xff" * 12, "does not end"),
         (b"EDC\x01\x02\xff\xfe\x01\x01\0\0\0\0", "ASCII"),
+        (b"EDC\x01\x05x\x1b[2J\x01\x01\0\0\0\0", "ASCII"),  # would clear the terminal that it is printed on
         (b"EDC\x01\x01x\x01\x01\0\0\0\0" + b"\x01y\x00" * 2, "twice"),
+        (b"EDC\x01\x01x\x01\x01\0\0\0\0\x06header\x00", "called so"),  # the ledger would not sum to the length
         (b"EDC\x01\x01x\x01\x01\0\0\0\0\x01y\x7f", "past its end"),
         (b"EDC\x02\x01x\x01\x01\0\0\0\0", "version is 2"),
     ],
