@@ -194,6 +194,10 @@ def test_package_merge_finds_the_optimum_of_a_full_search():
     assert sum(count * int(length) for count, length in zip(counts, lengths, strict=True)) == best(0, Fraction(1), 1)
 
 
+def test_what_is_certain_has_no_entropy():
+    assert str(ec.entropy(np.array([7, 0]))) == "0.0"  # and not -0.0, which students would see
+
+
 def test_canonical_codes_of_the_deflate_standard():
     """The example of RFC 1951, section 3.2.2."""
     code_book = ec.HuffmanCode([3, 3, 3, 3, 3, 2, 4, 4])

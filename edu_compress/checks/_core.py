@@ -3,13 +3,13 @@
 A check is written as a function ``(answer, rng)`` that raises :class:`Wrong` with a sentence when the
 answer is wrong, and is turned by :func:`exercise` into what the notebook calls::
 
-    @exercise("every coefficient landed where T.81 figure 5 puts it")
+    @exercise("every coefficient landed where T.81 figure A.6 puts it")
     def zigzag(answer, rng):
         block = rng.integers(-99, 99, (8, 8))
-        expect_equal(answer(block), block.ravel()[ZIGZAG], "the order of the 64 numbers")
+        expect_array(answer(block), block.ravel()[ZIGZAG], "the order of the 64 numbers")
 
     >>> checks.zigzag(my_zigzag)          # doctest: +SKIP
-    ✔ zigzag: every coefficient landed where T.81 figure 5 puts it.
+    ✔ zigzag: every coefficient landed where T.81 figure A.6 puts it.
 
 Inputs are random, from a seed that graders change with the environment variable ``EDU_COMPRESS_SEED``.
 """

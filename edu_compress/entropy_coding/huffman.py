@@ -144,7 +144,7 @@ class HuffmanEncoder:
 
 
 class HuffmanDecoder:
-    """Reads bit by bit until the bits read form a code."""
+    """Reads bit by bit until the bits read form a code; a table's code is complete, so that they soon do."""
 
     def __init__(self, data: bytes):
         self._data, self._position = data, 0

@@ -79,7 +79,14 @@ class RangeEncoder:
 
 
 class RangeDecoder:
-    """Reads symbols in the order in which they were written. Bytes after the stream are ignored."""
+    """Reads symbols in the order in which they were written.
+
+    Bytes after the stream are ignored, and a stream that ends early is read as if zeros followed: the symbols are then
+    arbitrary, which a file format must find out by other means, such as a checksum.
+
+    Raises:
+        BitstreamError: in :meth:`decode`, data that no encoder makes.
+    """
 
     def __init__(self, data: bytes):
         self._data = data

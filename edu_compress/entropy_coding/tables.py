@@ -94,7 +94,7 @@ class Table:
         below = [0, *np.cumsum(counts).tolist()]
         total = max(below[-1], 1)
         start = [c * spare // total + i for i, c in enumerate(below)]  # Python's integers do not overflow
-        start[-1] = 1 << precision
+        start[-1] = 1 << precision  # as it is already, unless all counts are zero
         return cls(np.diff(start), first, escape, precision)
 
     @classmethod
@@ -158,7 +158,7 @@ def entropy(counts: np.ndarray) -> float:
     """Entropy, in bits per symbol, of a histogram: what the best fixed code of these symbols costs."""
     counts = np.asarray(counts, dtype=np.float64)
     p = counts[counts > 0] / counts.sum()
-    return float(-(p * np.log2(p)).sum())
+    return float((p * np.log2(1 / p)).sum())
 
 
 # --- the Gaussians of the learned codecs ------------------------------------------------------

@@ -38,6 +38,7 @@ class Stage(anywidget.AnyWidget):
     Attributes:
         png: the picture, a PNG file; set it with :meth:`show`.
         overlay: SVG elements drawn over the picture, as text.
+        width, height: of the picture, in its pixels.
         zoom: size of a picture's pixel on the screen.
         smooth: how the picture is enlarged: True for figures; False for photographs, so that each pixel stays visible.
         pointer: (x, y) of the last click, or of the pointer while it is dragged; ``observe`` it.
