@@ -35,6 +35,10 @@ class Lab:
         # the announcements extension asks the network for news and covers the page with a question
         disabled = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
         (config / "page_config.json").write_text(json.dumps(disabled))
+        # draw all cells, not only those near the view: a widget is then on the page as soon as its cell has run
+        tracker = folder / "config" / "lab" / "user-settings" / "@jupyterlab" / "notebook-extension"
+        tracker.mkdir(parents=True)
+        (tracker / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -84,7 +88,7 @@ class Lesson:
         """Run all cells as a student does, and wait until the kernel has come to rest."""
         self.page.click("text=Run >> nth=0")
         self.page.click('[data-command="runmenu:run-all"]')
-        time.sleep(2)
+        _wait_for(lambda: self.pending() or not self.lab.kernel_idle(), 30, "the lesson to start running")
         quiet = 0  # the kernel is briefly idle between two cells
         start = time.monotonic()
         while quiet < 3:
@@ -100,10 +104,10 @@ class Lesson:
         """The tracebacks on the page."""
         selector = '.jp-OutputArea-output[data-mime-type^="application/vnd.jupyter."]'
         texts = self.page.locator(selector).all_inner_texts()
-        return [text for text in texts if "Error" in text or "Traceback" in text]
+        return [text for text in texts if "Traceback (most recent call last)" in text]
 
     def show(self, selector: str):
-        """Scroll to the first element that matches and return it (JupyterLab draws only what is near the view)."""
+        """Scroll to the first element that matches and return it."""
         element = self.page.locator(selector).first
         element.wait_for(state="attached", timeout=30_000)
         element.scroll_into_view_if_needed(timeout=30_000)
