@@ -89,6 +89,9 @@ _ENTRIES = (
     Entry(
         "factorized", "factorized:FactorizedCodec", "λ 0.0004-0.05", ".edc", "learned transforms, one prior; lesson 05"
     ),
+    Entry("hyperprior", "hyperprior:HyperpriorCodec", "λ 0.0004-0.05", ".edc", "side information: μ, σ; lesson 06"),
+    Entry("context", "context:ContextCodec", "λ 0.0004-0.05", ".edc", "autoregressive context, wavefronts; lesson 07"),
+    Entry("checkerboard", "context:CheckerboardCodec", "λ 0.0004-0.05", ".edc", "context in two passes; lesson 07"),
     Entry(
         "lossless",
         "lossless:LosslessCodec",

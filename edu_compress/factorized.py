@@ -42,7 +42,7 @@ from torch.nn import functional as F
 
 from . import images
 from .codec import Container, ContainerCodec
-from .entropy_coding import FastDecoder, Table, encode_values, portable
+from .entropy_coding import Table, decode_values, encode_values, portable
 from .errors import BitstreamError, SettingError
 from .layers import GDN, Gain, LinearPath, lower_bound
 from .quantisation import QUANTISERS, Quantiser
@@ -211,19 +211,22 @@ def synthesis_transform(N: int, M: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-class FactorizedPrior(nn.Module):
-    """Transforms and prior; what is trained. :class:`FactorizedCodec` writes files with it."""
+class Transforms(nn.Module):
+    """Analysis g_a, synthesis g_s, the linear path beside them and the gain units: what all models from here on share.
+
+    Args:
+        config: with at least the fields of :class:`FactorizedConfig`.
+    """
 
     # Beside the linear path, what the transforms see and return must be of order one for Adam to be able to learn:
     # latents are tens of grey levels, pixels up to 128 either side of grey.
     INPUT, LATENT, OUTPUT = 64.0, 10.0, 25.0
 
-    def __init__(self, config: FactorizedConfig = FactorizedConfig()):  # noqa: B008 - frozen
+    def __init__(self, config: FactorizedConfig):
         super().__init__()
         self.config = config
         self.g_a = analysis_transform(config.N, config.M)
         self.g_s = synthesis_transform(config.N, config.M)
-        self.density = FactorizedDensity(config.M)
         self.linear = LinearPath(config.M) if config.dct else None
         self.gain = Gain(config.M, config.lowest, config.highest, config.gains) if config.gains else None
         if config.dct:  # begin as the DCT alone
@@ -236,18 +239,18 @@ class FactorizedPrior(nn.Module):
         """The smallest and the largest λ that the model is trained for."""
         return self.config.lowest, self.config.highest
 
+    @property
+    def size(self) -> Tensor:
+        """Rough size of each latent, for networks that want inputs of order one: (M, 1, 1)."""
+        if self.linear is None:
+            return torch.full((self.config.M, 1, 1), self.LATENT, device=self.g_a[-1].bias.device)
+        return self.linear.deviation.clamp(min=self.LATENT)[:, None, None]
+
     @torch.no_grad()
     def initialise(self, pictures: Tensor) -> None:
-        """Choose the DCT filters and the rough size of each latent from pictures ((B, 3, H, W) in [0, 1])."""
+        """Choose the DCT filters from pictures ((B, 3, H, W) in [0, 1])."""
         if self.linear is not None:
             self.linear.choose_filters(255 * pictures - 128)
-            self.density.scale.copy_(self.linear.deviation / 2)
-
-    def parameter_groups(self, rate: float) -> list[dict]:
-        """The prior's few numbers follow the latents three times as fast as the transforms move them."""
-        prior = list(self.density.parameters())
-        others = [p for name, p in self.named_parameters() if not name.startswith("density.")]
-        return [{"params": others, "lr": rate}, {"params": prior, "lr": 3 * rate}]
 
     def analyse(self, x: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in [0, 1] -> latent y (B, M, H/16, W/16)."""
@@ -257,16 +260,38 @@ class FactorizedPrior(nn.Module):
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
         """Latent (B, M, H/16, W/16) -> pixels (B, 3, H, W), in [0, 1] up to overshoot."""
-        if self.linear is None:
-            x = self.OUTPUT * self.g_s(y_hat / self.LATENT)
-        else:
-            size = self.linear.deviation.clamp(min=self.LATENT)[:, None, None]
-            x = self.OUTPUT * self.g_s(y_hat / size) + self.linear.synthesis(y_hat)
+        x = self.OUTPUT * self.g_s(y_hat / self.size)
+        if self.linear is not None:
+            x = x + self.linear.synthesis(y_hat)
         return (x + 128) / 255
 
     def scale_of(self, lam: Tensor) -> Tensor | float:
         """Quantisation steps per unit of latent, at each λ: (B, M, 1, 1)."""
         return 1.0 if self.gain is None else self.gain(lam)
+
+    def portable_step(self, lam: float) -> np.ndarray:
+        """The quantisation step of each channel at one λ, float64 [M], the same on every machine."""
+        return np.ones(self.config.M) if self.gain is None else self.gain.portable_step(lam)
+
+
+class FactorizedPrior(Transforms):
+    """Transforms and prior; what is trained. :class:`FactorizedCodec` writes files with it."""
+
+    def __init__(self, config: FactorizedConfig = FactorizedConfig()):  # noqa: B008 - frozen
+        super().__init__(config)
+        self.density = FactorizedDensity(config.M)
+
+    def initialise(self, pictures: Tensor) -> None:
+        """Choose the DCT filters and the rough size of each latent from pictures ((B, 3, H, W) in [0, 1])."""
+        super().initialise(pictures)
+        if self.linear is not None:
+            self.density.scale.copy_(self.linear.deviation / 2)
+
+    def parameter_groups(self, rate: float) -> list[dict]:
+        """The prior's few numbers follow the latents three times as fast as the transforms move them."""
+        prior = list(self.density.parameters())
+        others = [p for name, p in self.named_parameters() if not name.startswith("density.")]
+        return [{"params": others, "lr": rate}, {"params": prior, "lr": 3 * rate}]
 
     def forward(self, x: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed") -> dict:
         """Code a batch as training sees it.
@@ -291,40 +316,29 @@ class FactorizedPrior(nn.Module):
 # --- the codec --------------------------------------------------------------------------------
 
 
-class FactorizedCodec(ContainerCodec):
-    """Writes ``.edc`` files with a trained :class:`FactorizedPrior`; the setting is λ, any number in ``lam_range``.
+class LatentCodec(ContainerCodec):
+    """What the codecs with trained transforms share: λ, the way from a picture to y and from y_hat to a picture.
 
-    ``encode`` is three steps that a slider over λ can take apart: :meth:`analyse` once per picture, then
-    :meth:`quantise` and :meth:`write` for each λ; ``decode`` is :meth:`read` and :meth:`reconstruct`.
+    A subclass has ``name``, ``sections`` and ``model_name``, and writes and reads the symbols.
 
     Args:
         weights: name of trained weights, see ``edu-compress codecs``.
         model: a model to use instead, under that name.
     """
 
-    name = "factorized"
+    name: str
+    model_name: str
+    sections: tuple[str, ...]
 
-    def __init__(self, weights: str = "factorized", model: FactorizedPrior | None = None):
+    def __init__(self, weights: str = "", model: Transforms | None = None):
+        weights = weights or self.name
         if model is None:
             from . import pretrained  # a floor above: only who opens a codec by name needs it
 
-            model = pretrained.load(weights, model="factorized")
+            model = pretrained.load(weights, model=self.model_name)
         self.weights, self.model = weights, model.eval()
         self.lam_range = tuple(float(np.float32(lam)) for lam in model.lam_range)  # as files hold it
         self.settings = tuple(np.geomspace(*model.lam_range, 10).tolist())
-        self._prior_at = functools.lru_cache(maxsize=64)(self._make_prior)
-
-    # --- encoding
-
-    def encode(self, image: np.ndarray, setting: float) -> bytes:
-        """Compress a picture (uint8 [H, W, 3]) with λ = ``setting``.
-
-        Raises:
-            SettingError: λ is outside the range of the model.
-        """
-        image = images.as_image(image)
-        lam = self.check_lam(setting)
-        return self.write(self.quantise(self.analyse(image), lam), image.shape[:2], lam)
 
     def check_lam(self, setting: float) -> float:
         """Return λ as the file will hold it (rounded to float32), if the model is trained for it."""
@@ -340,6 +354,53 @@ class FactorizedCodec(ContainerCodec):
         x = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
         return self.model.analyse(x)[0]
 
+    @torch.inference_mode()
+    def synthesise(self, y_hat: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """Latent (M, h, w) -> picture (uint8 [height, width, 3])."""
+        x_hat = self.model.synthesise(y_hat[None])[0].permute(1, 2, 0)  # (H, W, 3)
+        return images.crop(images.to_uint8(255 * x_hat.numpy()), *size)
+
+    def open_container(self, data: bytes) -> tuple[Container, int, int]:
+        """Read the container of a file of this codec and these weights: it, and h, w of its latent."""
+        container = Container.unpack(data, self.name)
+        if container.weights != self.weights:
+            raise BitstreamError(
+                f"The file was made with the weights {container.weights!r}; open the codec with these "
+                f"(it has {self.weights!r})."
+            )
+        lowest, highest = self.lam_range
+        if not lowest <= container.setting <= highest or tuple(container.sections) != self.sections:
+            raise BitstreamError("The file is inconsistent: its λ or its sections are not those of this codec.")
+        h, w = (-(-side // STRIDE) for side in (container.height, container.width))
+        return container, h, w
+
+
+class FactorizedCodec(LatentCodec):
+    """Writes ``.edc`` files with a trained :class:`FactorizedPrior`; the setting is λ, any number in ``lam_range``.
+
+    ``encode`` is three steps that a slider over λ can take apart: :meth:`analyse` once per picture, then
+    :meth:`quantise` and :meth:`write` for each λ; ``decode`` is :meth:`read` and :meth:`reconstruct`.
+    """
+
+    name = model_name = "factorized"
+    sections = ("y",)
+
+    def __init__(self, weights: str = "", model: FactorizedPrior | None = None):
+        super().__init__(weights, model)
+        self._prior_at = functools.lru_cache(maxsize=64)(self._make_prior)
+
+    # --- encoding
+
+    def encode(self, image: np.ndarray, setting: float) -> bytes:
+        """Compress a picture (uint8 [H, W, 3]) with λ = ``setting``.
+
+        Raises:
+            SettingError: λ is outside the range of the model.
+        """
+        image = images.as_image(image)
+        lam = self.check_lam(setting)
+        return self.write(self.quantise(self.analyse(image), lam), image.shape[:2], lam)
+
     def quantise(self, y: Tensor, lam: float) -> np.ndarray:
         """Latent -> symbols, integers (M, h, w)."""
         step, _ = self._prior_at(lam)
@@ -348,7 +409,7 @@ class FactorizedCodec(ContainerCodec):
     def write(self, symbols: np.ndarray, size: tuple[int, int], lam: float) -> bytes:
         """Symbols -> a complete file; ``size`` is (height, width) of the picture."""
         _, tables = self._prior_at(lam)
-        data = encode_values(symbols, _channel_of_each(symbols.shape), tables)
+        data = encode_values(symbols, channel_of_each(symbols.shape), tables)
         return Container(self.name, *size, lam, {"y": data}, self.weights).pack()
 
     # --- decoding
@@ -364,48 +425,22 @@ class FactorizedCodec(ContainerCodec):
 
     def read(self, data: bytes) -> tuple[Container, np.ndarray]:
         """File -> its container and symbols (M, h, w)."""
-        container = Container.unpack(data, self.name)
-        if container.weights != self.weights:
-            raise BitstreamError(
-                f"The file was made with the weights {container.weights!r}; open the codec with these "
-                f"(it has {self.weights!r})."
-            )
-        lowest, highest = self.lam_range
-        if not lowest <= container.setting <= highest or list(container.sections) != ["y"]:
-            raise BitstreamError("The file is inconsistent: its λ or its sections are not those of this codec.")
+        container, h, w = self.open_container(data)
         _, tables = self._prior_at(container.setting)
-        h, w = (-(-side // STRIDE) for side in (container.height, container.width))
-        self._check_plausible(container, h * w, tables)
-        decoder = FastDecoder(container.sections["y"])
-        symbols = decoder.decode(_channel_of_each((len(tables), h, w)), tables)
-        decoder.finish()
+        check_plausible(container, h * w, tables, "y")
+        symbols = decode_values(container.sections["y"], channel_of_each((len(tables), h, w)), tables)
         return container, symbols
 
-    @staticmethod
-    def _check_plausible(container: Container, positions: int, tables: list[Table]) -> None:
-        """Refuse a size that so few bytes cannot hold, before memory is set aside for it."""
-        cheapest = sum(float(table.bits(table.widths.argmax())) for table in tables)  # bits of a position
-        too_large = container.height * container.width > images.MAX_PIXELS or not positions
-        if too_large or positions * cheapest > 8 * len(container.sections["y"]) + 64:
-            raise BitstreamError(
-                f"The file is damaged: it claims {container.width} x {container.height} pixels, "
-                f"which {len(container.sections['y'])} bytes cannot hold."
-            )
-
-    @torch.inference_mode()
     def reconstruct(self, symbols: np.ndarray, size: tuple[int, int], lam: float) -> np.ndarray:
         """Symbols (M, h, w) -> picture (uint8 [height, width, 3])."""
         step, _ = self._prior_at(lam)
-        y_hat = torch.from_numpy((symbols * step[:, None, None]).astype(np.float32))[None]
-        x_hat = self.model.synthesise(y_hat)[0].permute(1, 2, 0)  # (H, W, 3)
-        return images.crop(images.to_uint8(255 * x_hat.numpy()), *size)
+        return self.synthesise(torch.from_numpy((symbols * step[:, None, None]).astype(np.float32)), size)
 
     # --- the prior at one λ
 
     def _make_prior(self, lam: float) -> tuple[np.ndarray, list[Table]]:
         """Return the quantisation steps (float64 [M]) and the tables of all channels."""
-        M = self.model.config.M
-        step = np.ones(M) if self.model.gain is None else self.model.gain.portable_step(lam)
+        step = self.model.portable_step(lam)
         return step, self.model.density.tables(step)
 
     def bits(self, symbols: np.ndarray, lam: float) -> np.ndarray:
@@ -416,6 +451,21 @@ class FactorizedCodec(ContainerCodec):
             return -torch.log2(self.model.density.likelihood(y_hat[None], step))[0].numpy()
 
 
-def _channel_of_each(shape: tuple[int, int, int]) -> np.ndarray:
-    """The channel number of every symbol: (M, h, w)."""
+def channel_of_each(shape: tuple[int, int, int]) -> np.ndarray:
+    """The channel number of every symbol: (C, h, w)."""
     return np.broadcast_to(np.arange(shape[0])[:, None, None], shape)
+
+
+def check_plausible(container: Container, positions: int, tables: list[Table], section: str) -> None:
+    """Refuse a size that so few bytes cannot hold, before memory is set aside for it.
+
+    Args:
+        positions: of the latent in ``section``, each with one symbol for every table.
+    """
+    cheapest = sum(float(table.bits(table.widths.argmax())) for table in tables)  # bits of a position
+    too_large = container.height * container.width > images.MAX_PIXELS or not positions
+    if too_large or positions * cheapest > 8 * len(container.sections[section]) + 64:
+        raise BitstreamError(
+            f"The file is damaged: it claims {container.width} x {container.height} pixels, "
+            f"which {len(container.sections[section])} bytes cannot hold."
+        )

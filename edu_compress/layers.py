@@ -1,4 +1,4 @@
-r"""Building blocks of the learned transforms: GDN, a linear path that starts as the DCT, gain units.
+r"""Building blocks of the learned codecs: GDN, a linear path that starts as the DCT, gain units, masked convolutions.
 
 A learned codec of the course is drawn like this; the blocks with a star live here::
 
@@ -122,45 +122,105 @@ class LinearPath(nn.Module):
         return F.conv_transpose2d(y, self.filters, stride=LINEAR_BLOCK)
 
 
-# --- gain units -------------------------------------------------------------------------------
+# --- what depends on λ ------------------------------------------------------------------------
 
 
-class Gain(nn.Module):
+class PerLambda(nn.Module):
+    """Numbers that are learned at a few anchors, equally spaced in log λ, and interpolated linearly between them.
+
+    Args:
+        lowest, highest: the range of λ.
+        anchors: how many, at least 2.
+    """
+
+    def __init__(self, lowest: float, highest: float, anchors: int = 8):
+        super().__init__()
+        self.lowest, self.highest, self.anchors = lowest, highest, anchors
+
+    def position(self, lam: Tensor) -> Tensor:
+        """Where λ lies between the anchors: 0 at the lowest, ``anchors - 1`` at the highest."""
+        return torch.log(lam / self.lowest) / np.log(self.highest / self.lowest) * (self.anchors - 1)
+
+    def interpolate(self, table: Tensor, lam: Tensor) -> Tensor:
+        """Rows of ``table`` (anchors, C) at λ (B,): (B, C, 1, 1)."""
+        position = self.position(lam).clamp(0, self.anchors - 1)
+        left = position.floor().clamp(max=self.anchors - 2).long()
+        weight = (position - left)[:, None]
+        return (table[left] * (1 - weight) + table[left + 1] * weight)[:, :, None, None]
+
+    def portable_at(self, table: Tensor, lam: float) -> np.ndarray:
+        """The same at one λ, float64 [C]: alike on every machine, so not with the logarithm that this one has."""
+        octaves = portable.log(lam / self.lowest) / portable.log(self.highest / self.lowest)
+        position = min(max(float(octaves) * (self.anchors - 1), 0.0), self.anchors - 1.0)
+        left = min(int(position), self.anchors - 2)
+        rows = table.detach().double().numpy()
+        return rows[left] * (1 - (position - left)) + rows[left + 1] * (position - left)
+
+
+class Gain(PerLambda):
     """One model for every λ: y is multiplied by a gain per channel before rounding, divided by it after decoding.
 
-    The gain is learned at a few anchors, equally spaced in log λ, and interpolated exponentially between
-    them (arXiv:2003.02012). A larger gain means finer quantisation steps 1/gain, so more quality.
+    The gain is interpolated exponentially between the anchors (arXiv:2003.02012). A larger gain means finer
+    quantisation steps 1/gain, so more quality.
 
     It starts at the step that is optimal for an orthonormal transform of 3 colour values a pixel at high rate: with
     d the squared error of one coefficient, the slope of its R(d), -1/(2 d ln 2), equals -λ/3, and d = step²/12.
     """
 
     def __init__(self, M: int, lowest: float, highest: float, anchors: int = 8):
-        super().__init__()
-        self.lowest, self.highest, self.anchors = lowest, highest, anchors
-        lam = np.geomspace(lowest, highest, anchors)
-        step = np.sqrt(12 * 3 / (2 * np.log(2) * lam))
+        super().__init__(lowest, highest, anchors)
+        step = np.sqrt(12 * 3 / (2 * np.log(2) * np.geomspace(lowest, highest, anchors)))
         self.log_gain = nn.Parameter(torch.from_numpy(-np.log(step)).float()[:, None].repeat(1, M))
-
-    def position(self, lam: Tensor) -> Tensor:
-        """Where λ lies between the anchors: 0 at the lowest, ``anchors - 1`` at the highest."""
-        return torch.log(lam / self.lowest) / np.log(self.highest / self.lowest) * (self.anchors - 1)
 
     def forward(self, lam: Tensor) -> Tensor:
         """λ (B,) -> gain (B, M, 1, 1)."""
-        position = self.position(lam).clamp(0, self.anchors - 1)
-        left = position.floor().clamp(max=self.anchors - 2).long()
-        weight = (position - left)[:, None]
-        log_gain = self.log_gain[left] * (1 - weight) + self.log_gain[left + 1] * weight
-        return torch.exp(log_gain)[:, :, None, None]
+        return torch.exp(self.interpolate(self.log_gain, lam))
 
     def portable_step(self, lam: float) -> np.ndarray:
-        """The quantisation step 1/gain of each channel at one λ, float64 [M], the same on every machine.
+        """The quantisation step 1/gain of each channel at one λ, float64 [M], the same on every machine."""
+        return portable.exp(-self.portable_at(self.log_gain, lam))
 
-        The entropy coder's tables depend on it, so it must not depend on whose logarithm this machine has.
-        """
-        octaves = portable.log(lam / self.lowest) / portable.log(self.highest / self.lowest)
-        position = min(max(float(octaves) * (self.anchors - 1), 0.0), self.anchors - 1.0)
-        left = min(int(position), self.anchors - 2)
-        anchors = self.log_gain.detach().double().numpy()
-        return portable.exp(-(anchors[left] * (1 - (position - left)) + anchors[left + 1] * (position - left)))
+
+class Bias(PerLambda):
+    """A bias per channel that depends on λ: it tells a network how coarse the latents are that it sees."""
+
+    def __init__(self, C: int, lowest: float, highest: float, anchors: int = 8):
+        super().__init__(lowest, highest, anchors)
+        self.bias = nn.Parameter(torch.zeros(anchors, C))
+
+    def forward(self, lam: Tensor) -> Tensor:
+        """λ (B,) -> bias (B, C, 1, 1)."""
+        return self.interpolate(self.bias, lam)
+
+    def portable_bias(self, lam: float) -> np.ndarray:
+        """The bias at one λ, float64 [C], the same on every machine."""
+        return self.portable_at(self.bias, lam)
+
+
+# --- masked convolution -----------------------------------------------------------------------
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A convolution some of whose weights are held at zero, so that it sees only what is decoded already.
+
+    Args:
+        into, out: channels.
+        mask: bool (k, k), k odd: which neighbours are seen, the position itself in the middle.
+    """
+
+    def __init__(self, into: int, out: int, mask: Tensor):
+        super().__init__(into, out, len(mask), padding=len(mask) // 2)
+        self.register_buffer("mask", mask.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+def raster_mask(k: int = 5) -> Tensor:
+    """What comes before a position in raster order: the rows above it, and its own row to the left. bool (k, k)."""
+    return (torch.arange(k * k) < k * k // 2).view(k, k)
+
+
+def checkerboard_mask(k: int = 5) -> Tensor:
+    """The squares of the other colour of a chessboard. bool (k, k)."""
+    return (torch.arange(k)[:, None] + torch.arange(k)) % 2 == 1

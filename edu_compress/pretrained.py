@@ -28,7 +28,7 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # torch is imported where it is needed: listing the weights s
 
 MODELS: dict[str, str] = {
     "factorized": "edu_compress.factorized:FactorizedPrior",
+    "hyperprior": "edu_compress.hyperprior:Hyperprior",
+    "context": "edu_compress.context:ContextModel",
 }
 """The models that can be trained, by the name in recipes and cards: "module:class"."""
 
@@ -156,6 +158,31 @@ def load(name: str, model: str | None = None, folder: Path | None = None) -> nn.
     except (SafetensorError, RuntimeError) as error:
         raise CodecError(f"{path} does not fit the model of its card, {card['model']!r}: {error}") from error
     return network.eval().requires_grad_(False)
+
+
+def take_parts(model: nn.Module, name: str, parts: Sequence[str] = ()) -> None:
+    """Copy trained tensors into a model, which may be of another kind.
+
+    Args:
+        model: to copy into.
+        name: of the weights.
+        parts: names of the modules that are copied ("g_a", "gain" ...); all tensors of the weights if empty.
+
+    Raises:
+        CodecError: the weights cannot be read.
+        SettingError: the model or the weights do not have a part, or have it in another size.
+    """
+    import torch
+
+    source, target = load(name).state_dict(), model.state_dict()
+    chosen = {key for key in source if not parts or key.split(".")[0] in parts}
+    missing = set(parts) - {key.split(".")[0] for key in chosen}
+    wrong = sorted(key for key in chosen if key not in target or source[key].shape != target[key].shape)
+    if missing or wrong:
+        raise SettingError(f"The weights {name!r} cannot give this model its {', '.join(missing or wrong)}.")
+    with torch.no_grad():
+        for key in chosen:
+            target[key].copy_(source[key])
 
 
 def save(name: str, state: Mapping[str, Tensor], card: Mapping[str, Any], folder: Path) -> Card:

@@ -65,7 +65,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import __version__, images, pretrained
+from . import __version__, images, metrics, pretrained
 from .datasets import PictureSet, make_folder
 from .errors import CodecError, SettingError
 
@@ -96,6 +96,10 @@ class Recipe:
         half: whether the weights are stored as float16.
         held_out: number of pictures that are kept for validation.
         validate_every: steps between two validations.
+        start: name of trained weights to begin with.
+        take: the parts of them that are taken, such as ["g_a", "g_s"]; if empty, all of them.
+        frozen: the parts of the model that stay as they are.
+        distortion: "mse", or "ms_ssim" for D = 1 - MS-SSIM.
     """
 
     name: str
@@ -114,9 +118,13 @@ class Recipe:
     half: bool = True
     held_out: int = 16
     validate_every: int = 500
+    start: str = ""
+    take: list[str] = field(default_factory=list)
+    frozen: list[str] = field(default_factory=list)
+    distortion: str = "mse"
 
     def __post_init__(self):
-        types = {"int": int, "float": float, "bool": bool, "str": str, "dict[str, Any]": dict}
+        types = {"int": int, "float": float, "bool": bool, "str": str, "dict[str, Any]": dict, "list[str]": list}
         for item in fields(self):
             value, wanted = getattr(self, item.name), types[item.type]
             if wanted is float and type(value) is int:
@@ -131,6 +139,10 @@ class Recipe:
             raise SettingError(f"In the recipe, crop = {self.crop} should be a multiple of 16, the models' stride.")
         if not (0 <= self.decay <= 1 and 0 <= self.ema < 1):
             raise SettingError("In the recipe, decay should be from 0 to 1, and ema from 0 to less than 1.")
+        if self.distortion not in DISTORTIONS:
+            raise SettingError(f"In the recipe, distortion is 'mse' or 'ms_ssim', not {self.distortion!r}.")
+        if self.take and not self.start:
+            raise SettingError("In the recipe, take names parts of the weights in start, but there is no start.")
         if self.precision not in ("float32", "bfloat16"):
             raise SettingError(f"In the recipe, precision is 'float32' or 'bfloat16', not {self.precision!r}.")
         if not self.name.replace("-", "").replace("_", "").isalnum():
@@ -168,21 +180,40 @@ def rate_factor(step: int, steps: int, decay: float) -> float:
 # --- the loss ---------------------------------------------------------------------------------
 
 
-def rate_distortion_loss(output: Mapping[str, Any], x: Tensor, lam: Tensor) -> dict[str, Tensor]:
+def mean_squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B,), on the 0 ... 255 scale."""
+    return 255**2 * ((x_hat - x) ** 2).mean((1, 2, 3))
+
+
+def ms_ssim_distortion(x_hat: Tensor, x: Tensor) -> Tensor:
+    """1 - MS-SSIM: (B, 3, H, W) in [0, 1] -> (B,)."""
+    pairs = zip(x_hat, x, strict=True)
+    return torch.stack([1 - metrics.ms_ssim(a.permute(1, 2, 0), b.permute(1, 2, 0), data_range=1.0) for a, b in pairs])
+
+
+DISTORTIONS = {"mse": mean_squared_error, "ms_ssim": ms_ssim_distortion}
+
+
+def rate_distortion_loss(
+    output: Mapping[str, Any], x: Tensor, lam: Tensor, distortion: str = "mse", reference: float = REFERENCE_LAM
+) -> dict[str, Tensor]:
     """Rate, distortion, and what is minimised: the mean over the batch of (R + λ D) / √λ, times a constant.
 
     Args:
         output: of the model: ``x_hat`` (B, 3, H, W) and ``likelihoods``, a dictionary of probabilities.
         x: pixels (B, 3, H, W) in [0, 1].
         lam: λ of each sample (B,).
+        distortion: D, a name in :data:`DISTORTIONS`.
+        reference: the λ at which the loss of a sample is J itself.
 
     Returns:
         ``loss``, a scalar, and for each sample (B,): ``bpp`` (estimated), ``mse`` (0 ... 255 scale), ``psnr`` (dB).
     """
     bits = sum(-torch.log2(p).flatten(1).sum(1) for p in output["likelihoods"].values())  # (B,)
     bpp = bits / (x.shape[2] * x.shape[3])
-    mse = 255**2 * ((output["x_hat"] - x) ** 2).mean((1, 2, 3))
-    loss = ((bpp + lam * mse) * torch.sqrt(REFERENCE_LAM / lam)).mean()
+    mse = mean_squared_error(output["x_hat"], x)
+    D = mse if distortion == "mse" else DISTORTIONS[distortion](output["x_hat"], x)
+    loss = ((bpp + lam * D) * torch.sqrt(reference / lam)).mean()
     return {"loss": loss, "bpp": bpp, "mse": mse, "psnr": 20 * math.log10(255) - 10 * torch.log10(mse)}
 
 
@@ -342,6 +373,10 @@ class Trainer:
         if hasattr(model, "initialise"):
             *crops, _ = self.pack.draw((self.recipe.seed, 0), 64, self.recipe.crop, model.lam_range)
             model.initialise(self.pack.cut(*crops, self.recipe.crop))
+        if self.recipe.start:
+            pretrained.take_parts(model, self.recipe.start, self.recipe.take)
+        for part in self.recipe.frozen:
+            _part(model, part).requires_grad_(False)
         self.team.copy_from_first(list(model.state_dict().values()))
         return model.to(memory_format=torch.channels_last)  # 5 % faster on a CPU, more on a GPU
 
@@ -356,7 +391,7 @@ class Trainer:
 
         noise_seed = np.random.SeedSequence((recipe.seed, self.step + 1, self.team.rank + 1)).generate_state(1)
         torch.manual_seed(int(noise_seed[0]))
-        result = rate_distortion_loss(self.model(x, lam, recipe.quantiser), x, lam)
+        result = self._loss(self.model(x, lam, recipe.quantiser), x, lam)
         self.optimiser.zero_grad()
         result["loss"].backward()
         self.team.average(self.parameters)
@@ -369,6 +404,10 @@ class Trainer:
         self.step += 1
         self._update_average()
         return torch.stack([result[key].detach().mean() for key in ("loss", "bpp", "psnr")])
+
+    def _loss(self, output: dict[str, Any], x: Tensor, lam: Tensor) -> dict[str, Tensor]:
+        reference = REFERENCE_LAM if self.recipe.distortion == "mse" else math.sqrt(math.prod(self.model.lam_range))
+        return rate_distortion_loss(output, x, lam, self.recipe.distortion, reference)
 
     def _update_average(self) -> None:
         """Move the average towards the weights; faster in the beginning, to forget what it began with."""
@@ -393,7 +432,7 @@ class Trainer:
             x, lams = x.to(self.device), torch.full((1,), lam, device=self.device)
             output = self.average(x, lams, "round")
             output["x_hat"] = (255 * output["x_hat"]).round().clamp(0, 255) / 255
-            results.append(rate_distortion_loss(output, x, lams))
+            results.append(self._loss(output, x, lams))
         mean = {key: float(torch.stack([result[key].mean() for result in results]).mean()) for key in results[0]}
         return {
             "lam": lam,
@@ -442,6 +481,15 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.minutes, self.curve = state["step"], state["minutes"], state["curve"]
+
+
+def _part(model: nn.Module, name: str) -> nn.Module:
+    """A module of the model, by its name."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        parts = ", ".join(child for child, _ in model.named_children())
+        raise SettingError(f"In the recipe, frozen names {name!r}; the parts of this model are: {parts}.") from None
 
 
 def _compute_in_bfloat16(transform: nn.Module) -> None:

@@ -56,6 +56,8 @@ from .tables import (
     entropy,
     gaussian_tables,
     nearest_scale,
+    shifted,
+    shifted_gaussian_tables,
 )
 
 __all__ = [
@@ -88,4 +90,6 @@ __all__ = [
     "merge_steps",
     "narrowing_steps",
     "nearest_scale",
+    "shifted",
+    "shifted_gaussian_tables",
 ]

@@ -110,10 +110,10 @@ class Table:
         return cls.from_cdf(np.append(edges - edges[0], 1.0), lowest, escape=True, precision=precision)
 
     @classmethod
-    def gaussian(cls, sigma: float, precision: int = PRECISION) -> Table:
-        """A rounded Gaussian of mean 0: values within five standard deviations, the rest by escape."""
+    def gaussian(cls, sigma: float, precision: int = PRECISION, mean: float = 0.0) -> Table:
+        """A rounded Gaussian of a mean near 0: values within five standard deviations, the rest by escape."""
         reach = math.ceil(5 * sigma) + 1
-        return cls.from_distribution(lambda x: portable.normal_cdf(x / sigma), -reach, reach, precision)
+        return cls.from_distribution(lambda x: portable.normal_cdf((x - mean) / sigma), -reach, reach, precision)
 
     @classmethod
     def logistic(cls, scale: float, precision: int = PRECISION) -> Table:
@@ -164,13 +164,44 @@ def entropy(counts: np.ndarray) -> float:
 # --- the Gaussians of the learned codecs ------------------------------------------------------
 
 # 64 widths, log-spaced from 0.11 to 256 as in Ballé 2018 and its open implementations
-SCALES = portable.exp(np.linspace(float(portable.log(0.11)), float(portable.log(256)), 64))
+LOG_SCALES = np.linspace(float(portable.log(0.11)), float(portable.log(256)), 64)
+SCALES = portable.exp(LOG_SCALES)
 
 
 @lru_cache(maxsize=1)
 def gaussian_tables() -> list[Table]:
     """Return the rounded Gaussians of the 64 :data:`SCALES`."""
     return [Table.gaussian(float(sigma)) for sigma in SCALES]
+
+
+FRACTIONS = 16
+"""Means lie on multiples of 1/16."""
+
+
+@lru_cache(maxsize=1)
+def shifted_gaussian_tables() -> list[Table]:
+    """Return the rounded Gaussians of the 64 :data:`SCALES` with means 0, 1/16 ... 8/16 each, see :func:`shifted`."""
+    means = range(FRACTIONS // 2 + 1)
+    return [Table.gaussian(float(sigma), mean=mean / FRACTIONS) for sigma in SCALES for mean in means]
+
+
+def shifted(mean: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of the :func:`shifted_gaussian_tables` codes a value, and which number is coded in its place.
+
+    Nine fractions are enough: with the whole part of the mean taken off, the value is coded about a mean of at most
+    1/2; about a negative one, it is mirrored.
+
+    Args:
+        mean: in sixteenths, integers [...].
+        scale: index of σ in :data:`SCALES`, integers [...].
+
+    Returns:
+        (whole, sign, table): the number is ``sign * (value - whole)``, and so ``value = sign * number + whole``.
+    """
+    whole = (mean + FRACTIONS // 2) // FRACTIONS
+    fraction = mean - FRACTIONS * whole  # -8 ... 7
+    sign = np.where(fraction < 0, -1, 1)
+    return whole, sign, scale * (FRACTIONS // 2 + 1) + np.abs(fraction)
 
 
 def nearest_scale(sigma: np.ndarray) -> np.ndarray:

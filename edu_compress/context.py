@@ -1,0 +1,191 @@
+r"""Context models: what is decoded already tells about what comes next, at no cost in side information.
+
+The hyperprior's μ and σ are a summary, sent in advance. But while the decoder works through the latents it knows much
+more: all symbols before this one. The chain rule of probability says that nothing is lost by using them,
+
+.. math:: p(\hat y \mid \hat z) = \prod_i p(\hat y_i \mid \hat y_1 \dots \hat y_{i-1}, \hat z)
+
+and a context model is a network for the factors: a 5 × 5 convolution that sees only neighbours already decoded,
+joined with the features of the hyperprior::
+
+    z_hat --> h_s --> ψ ----------+
+                                  +--> join --> entropy parameters --> μ, σ of this position --> entropy decoder
+    y_hat --> masked 5x5 --> φ ---+                                                                  |
+      ^                                                                                              |
+      +---------------------------------- the symbols of this position ------------------------------+
+
+Two masks::
+
+    raster (Minnen 2018)      checkerboard (He 2021)
+        # # # # #                 . # . # .             #  seen
+        # # # # #                 # . # . #             .  not seen
+        # # x . .                 . # x # .             x  the position itself
+        . . . . .                 # . # . #
+        . . . . .                 . # . # .
+
+With the **raster** mask the positions depend on one another in a long chain, but not all of them: those with the same
+``column + 3 · row`` do not see one another, so each such *wavefront* is decoded in one go. With the
+**checkerboard** there are two passes: first the positions of one colour, the anchors, with the hyperprior alone
+(φ = 0), then all others at once, from the anchors around them.
+
+Invariants: no μ or σ depends on a symbol that is decoded later or at the same time; the order of decoding changes the
+file, never the picture; everything here is in exact arithmetic, as in :mod:`.hyperprior`.
+
+References: Minnen, Ballé, Toderici, NeurIPS 2018, arXiv:1809.02736; He et al., CVPR 2021, arXiv:2103.15306.
+
+Taught in lesson 07.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .errors import SettingError
+from .exact import ExactLinear, activation
+from .hyperprior import ExactPrior, Hyperprior, HyperpriorCodec, HyperpriorConfig
+from .layers import MaskedConv2d, checkerboard_mask, raster_mask
+
+MASKS = {"raster": raster_mask, "checkerboard": checkerboard_mask}
+
+
+@dataclass(frozen=True)
+class ContextConfig(HyperpriorConfig):
+    """Sizes and options of a :class:`ContextModel`.
+
+    Attributes:
+        C: channels of the context features φ.
+        mask: "raster" or "checkerboard".
+    """
+
+    E: int = 256
+    C: int = 128
+    mask: str = "raster"
+
+    def __post_init__(self):
+        if self.mask not in MASKS:
+            raise ValueError(f"the mask is one of {', '.join(MASKS)}, not {self.mask!r}")
+
+
+def anchors(h: int, w: int) -> Tensor:
+    """The positions of the checkerboard that are decoded first: bool (h, w)."""
+    return (torch.arange(h)[:, None] + torch.arange(w)) % 2 == 0
+
+
+class ContextModel(Hyperprior):
+    """A hyperprior with a masked convolution over y_hat."""
+
+    def __init__(self, config: ContextConfig = ContextConfig()):  # noqa: B008 - frozen
+        super().__init__(config)
+        self.context = MaskedConv2d(config.M, config.C, MASKS[config.mask]())
+        self.join_context = nn.Conv2d(config.C, config.E, 1, bias=False)
+
+    def joined(self, psi: Tensor, y_hat: Tensor) -> Tensor:
+        phi = F.relu(self.context(y_hat))  # (B, C, h, w)
+        if self.config.mask == "checkerboard":
+            phi = phi * ~anchors(*y_hat.shape[2:]).to(phi.device)
+        return self.join(psi) + self.join_context(phi)  # one layer on ψ and φ side by side, written as two
+
+
+# --- decoding orders --------------------------------------------------------------------------
+
+
+def raster_passes(h: int, w: int) -> list[np.ndarray]:
+    """One position after the other: h w passes."""
+    return [np.array([position]) for position in range(h * w)]
+
+
+def wavefront_passes(h: int, w: int) -> list[np.ndarray]:
+    """The positions with ``column + 3 row`` = 0, 1, 2 ...: w + 3 h - 3 passes (some empty ones are left out).
+
+    A raster mask of 5 x 5 reaches two columns to the right in the row above: position (r, c) needs (r - 1, c + 2),
+    whose number is smaller by one.
+    """
+    row, column = np.divmod(np.arange(h * w), w)
+    wave = column + 3 * row
+    order = np.argsort(wave, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(wave[order])) + 1)
+
+
+def checkerboard_passes(h: int, w: int) -> list[np.ndarray]:
+    """The anchors, then the others: two passes (one for a single position)."""
+    first = anchors(h, w).flatten().numpy()
+    return [part for part in (np.flatnonzero(first), np.flatnonzero(~first)) if len(part)]
+
+
+# --- the codecs -------------------------------------------------------------------------------
+
+
+class ExactContextPrior(ExactPrior):
+    """An :class:`~edu_compress.hyperprior.ExactPrior` with the masked convolution, as a product of gathered rows."""
+
+    AT_ONCE = 4096  # positions; their neighbours take 100 MB
+
+    def __init__(self, model: ContextModel):
+        super().__init__(model)
+        seen = model.context.mask
+        self.margin = len(seen) // 2
+        self.offsets = seen.nonzero().numpy()  # (12, 2): row and column in the canvas
+        weight = model.context.weight[:, :, seen].transpose(1, 2)  # (C, 12, M)
+        self.context = ExactLinear(weight.flatten(1), model.context.bias)
+        self.join_context = ExactLinear(model.join_context.weight[:, :, 0, 0])
+
+    def canvas(self, h: int, w: int) -> Tensor:
+        """The latents decoded so far, divided by their size, with a margin of zeros: (h + 4, w + 4, M)."""
+        return super().canvas(h + 2 * self.margin, w + 2 * self.margin)
+
+    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float) -> None:
+        row, column = np.divmod(positions, canvas.shape[1] - 2 * self.margin)
+        y_hat = torch.from_numpy((y / self.at(lam).unit[:, None]).T)  # (n, M)
+        canvas[row + self.margin, column + self.margin] = activation(y_hat)
+
+    def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
+        parts = [positions[i : i + self.AT_ONCE] for i in range(0, len(positions), self.AT_ONCE)]
+        return torch.cat([features[part] + self.join_context(self._phi(canvas, part)) for part in parts])
+
+    def _phi(self, canvas: Tensor, positions: np.ndarray) -> Tensor:
+        """Context features φ of n positions: (n, C)."""
+        row, column = np.divmod(positions, canvas.shape[1] - 2 * self.margin)
+        neighbours = canvas[row[:, None] + self.offsets[:, 0], column[:, None] + self.offsets[:, 1]]  # (n, 12, M)
+        phi = torch.relu(self.context(neighbours.flatten(1)))
+        if self.config.mask == "checkerboard":
+            phi = phi * torch.from_numpy((row + column) % 2)[:, None]  # anchors have none
+        return phi
+
+
+class ContextCodec(HyperpriorCodec):
+    """Writes ``.edc`` files with a trained :class:`ContextModel` with the raster mask.
+
+    Args:
+        weights: name of trained weights, see ``edu-compress codecs``.
+        model: a model to use instead, under that name.
+        order: "wavefront", or "raster" to see what it spares; such files are read by a codec of the same order only.
+    """
+
+    name = model_name = "context"
+    mask = "raster"
+    orders = {"wavefront": wavefront_passes, "raster": raster_passes}
+
+    def __init__(self, weights: str = "", model: ContextModel | None = None, order: str = ""):
+        super().__init__(weights, model)
+        default = next(iter(self.orders))
+        if self.model.config.mask != self.mask:
+            raise SettingError(f"The weights {self.weights!r} have the mask {self.model.config.mask!r}; choose others.")
+        if order not in ("", *self.orders):
+            raise SettingError(f"The order is one of {', '.join(self.orders)}, not {order!r}.")
+        if order not in ("", default):
+            self.name = f"{self.name}-{order}"
+        self.passes = self.orders[order or default]
+        self.prior = ExactContextPrior(self.model)
+
+
+class CheckerboardCodec(ContextCodec):
+    """The same with the checkerboard mask: two passes."""
+
+    name = "checkerboard"
+    mask = "checkerboard"
+    orders = {"checkerboard": checkerboard_passes}

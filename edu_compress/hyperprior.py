@@ -1,0 +1,497 @@
+r"""Hyperpriors: side information that tells the entropy coder where the latents are large.
+
+A factorised prior codes a channel with the same table everywhere. But where one latent is large, so are its
+neighbours: in textured regions all are, in the sky none is. The hyperprior spends a few bits on a second, coarser
+latent z, from which the decoder computes, for each single y, the Gaussian to code it with::
+
+    x --> g_a --> y --+--> · gain --> round --> entropy coder --> "y" --> entropy decoder --> y_hat --> g_s --> x_hat
+                      |                             ^                          ^                ^
+                     h_a                            +-- μ, σ of each symbol ---+--- (its bin's centre of mass)
+                      |                                                        |
+                      z --> · gain --> round --> entropy coder --> "z" --> entropy decoder --> z_hat --> h_s
+                                                     ^                         ^
+                                                     +-- one table a channel --+   (factorised density)
+
+**Scale hyperprior** (arXiv:1802.01436, section 3): μ = 0, and h_a sees |y|. **Mean-scale hyperprior**
+(arXiv:1809.02736, section 2): μ too is predicted. One class does both (``HyperpriorConfig.mean``).
+
+**One rule for quantisation**, in training, estimation and coding: the symbol is round(y · gain), on a grid that does
+not move with μ. The probability of symbol k is that of the bin [k - 1/2, k + 1/2) under N(μ, σ²); its table is
+chosen by σ and the fractional part of μ. (If y - μ is rounded in one place and y in another, as in some public
+code, the model is trained for symbols that are never coded.) What a moving grid would give, a better reconstruction,
+the decoder gets another way: it knows μ and σ, so it moves y_hat from the middle of the bin towards its centre of mass
+(:func:`centre_of_mass`), which for a bin around zero is nearly μ; how far, is learned (``pull``).
+
+**One model for all λ**: μ and σ are predicted in the latents' own units and multiplied by the gain; z has gains of
+its own; and the last layers get a bias that depends on λ.
+
+Invariants: everything that the entropy decoder depends on is computed exactly (:mod:`.exact`): a file decodes to the
+same symbols on every machine. Estimated bits and real files agree within 1 % + 64 bytes.
+
+References: Ballé, Minnen, Singh, Hwang, Johnston, ICLR 2018, arXiv:1802.01436; Minnen, Ballé, Toderici, NeurIPS 2018,
+arXiv:1809.02736; gains: arXiv:2003.02012.
+
+Taught in lesson 06.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import images
+from .codec import Container
+from .entropy_coding import (
+    FastDecoder,
+    FastEncoder,
+    Table,
+    decode_values,
+    encode_values,
+    portable,
+    shifted,
+    shifted_gaussian_tables,
+)
+from .entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
+from .exact import ExactLinear, activation, exact, on_grid
+from .factorized import (
+    FactorizedConfig,
+    FactorizedDensity,
+    LatentCodec,
+    Transforms,
+    channel_of_each,
+    check_plausible,
+)
+from .layers import Bias, Gain, lower_bound
+from .quantisation import QUANTISERS, Quantiser
+
+SMALLEST = float(SCALES[0])
+"""Smallest σ, in quantisation steps: below it a symbol costs nothing anyhow."""
+
+
+@dataclass(frozen=True)
+class HyperpriorConfig(FactorizedConfig):
+    """Sizes and options of a :class:`Hyperprior`. The defaults are the student's size; see :data:`PAPER_SCALE`.
+
+    Attributes:
+        H: channels inside h_a and h_s.
+        Z: channels of z.
+        E: channels of the last hidden layer before μ and σ.
+        mean: whether μ is predicted, not only σ.
+    """
+
+    M: int = 256
+    H: int = 96
+    Z: int = 64
+    E: int = 192
+    mean: bool = True
+
+
+_PAPER = {"N": 128, "M": 192, "dct": False, "gains": 0, "lowest": 0.01, "highest": 0.01, "H": 128, "Z": 128, "E": 192}
+PAPER_SCALE = HyperpriorConfig(**_PAPER, mean=False)
+"""Sizes of arXiv:1802.01436 for the lower rates (192 and 320 channels for the higher)."""
+PAPER_MEAN_SCALE = HyperpriorConfig(**_PAPER, mean=True)
+"""The same with means, as in arXiv:1809.02736."""
+
+
+# --- Gaussians of unit bins -------------------------------------------------------------------
+
+
+def _normal_cdf(x: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(-x * math.sqrt(0.5))
+
+
+def gaussian_likelihood(y: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
+    """Probability of the bin [y - 1/2, y + 1/2) under N(μ, σ²), at least 1e-9; all in steps, any common shape.
+
+    At whole y this is the probability of a symbol; at noisy y it is the density of N(μ, σ²) convolved with a unit
+    box (arXiv:1802.01436, equation 7), which is why noise can stand in for rounding.
+    """
+    distance = torch.abs(y - mu)  # the Gaussian is even: take both edges in its lower tail, where digits are kept
+    p = _normal_cdf((0.5 - distance) / sigma) - _normal_cdf((-0.5 - distance) / sigma)
+    return lower_bound(p, 1e-9)
+
+
+def centre_of_mass(k: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
+    r"""The mean of N(μ, σ²) within the bin of symbol k: the best reconstruction (least squared error) of y.
+
+    :math:`\mu - \sigma \frac{\varphi(b) - \varphi(a)}{\Phi(b) - \Phi(a)}` with the bin's edges
+    :math:`a, b = (k \mp \tfrac12 - \mu)/\sigma`, kept within the bin where both tails vanish numerically.
+    """
+    a, b = (k - 0.5 - mu) / sigma, (k + 0.5 - mu) / sigma
+    density = lambda t: torch.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)  # noqa: E731
+    mean = mu - sigma * (density(b) - density(a)) / gaussian_likelihood(k, mu, sigma)
+    return torch.minimum(torch.maximum(mean, k - 0.5), k + 0.5)
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+def hyper_analysis(M: int, H: int, Z: int) -> nn.Sequential:
+    """h_a: (B, M, h, w) -> (B, Z, h/4, w/4), rounded up."""
+    return nn.Sequential(
+        nn.Conv2d(M, H, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(H, H, 5, stride=2, padding=2), nn.ReLU(),
+        nn.Conv2d(H, Z, 5, stride=2, padding=2),
+    )  # fmt: skip
+
+
+def hyper_synthesis(Z: int, H: int) -> nn.Sequential:
+    """The first layers of h_s: (B, Z, h/4, w/4) -> features (B, H, h, w)."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(Z, H, 5, stride=2, padding=2, output_padding=1), nn.ReLU(),
+        nn.ConvTranspose2d(H, H, 5, stride=2, padding=2, output_padding=1), nn.ReLU(),
+        nn.Conv2d(H, H, 3, padding=1), nn.ReLU(),
+    )  # fmt: skip
+
+
+class Hyperprior(Transforms):
+    """Transforms, hyper-transforms and the density of z: what is trained, and what :class:`HyperpriorCodec` uses.
+
+    h_s is cut in two: features of the whole picture (``h_s``), and the layers that turn the features of a position
+    into its μ and σ (``join`` and ``entropy_parameters``, 1 × 1 convolutions), which a context model shares.
+    """
+
+    def __init__(self, config: HyperpriorConfig = HyperpriorConfig()):  # noqa: B008 - frozen
+        super().__init__(config)
+        M, H, Z, E = config.M, config.H, config.Z, config.E
+        anchors = (config.lowest, config.highest, config.gains)
+        self.h_a = hyper_analysis(M, H, Z)
+        self.density = FactorizedDensity(Z)
+        self.h_s = hyper_synthesis(Z, H)
+        self.join = nn.Sequential(nn.Conv2d(H, E, 1))
+        self.entropy_parameters = nn.Sequential(nn.ReLU(), nn.Conv2d(E, (1 + config.mean) * M, 1))
+        self.bias = Bias(E, *anchors) if config.gains else None
+        self.z_gain = Gain(Z, *anchors) if config.gains else None
+        self.pull = Bias(M, *anchors) if config.gains else None  # to the centres of mass; none in the papers
+        nn.init.normal_(self.entropy_parameters[-1].weight, std=0.01)  # begin at the measured deviations
+        nn.init.zeros_(self.entropy_parameters[-1].bias)
+        if self.z_gain is not None:
+            nn.init.zeros_(self.z_gain.log_gain)
+
+    HYPER = 10.0  # z is tens: with values of order one, noise would drown it while the network is young
+
+    def parameter_groups(self, rate: float) -> list[dict]:
+        """The density of z follows three times as fast as z moves; frozen parameters are left out."""
+        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        density = [p for name, p in named if name.startswith("density.")]
+        others = [p for name, p in named if not name.startswith("density.")]
+        return [{"params": others, "lr": rate}, {"params": density, "lr": 3 * rate}]
+
+    def hyper_latent(self, y: Tensor) -> Tensor:
+        """y (B, M, h, w) -> z (B, Z, h/4, w/4). The scale hyperprior looks at |y|: a sign says nothing of σ."""
+        y = y / self.size
+        return self.HYPER * self.h_a(y if self.config.mean else torch.abs(y))
+
+    def features(self, z_hat: Tensor, size: torch.Size) -> Tensor:
+        """z_hat -> features (B, H, h, w), with h and w those of y (z is rounded up, so there may be more)."""
+        return self.h_s(z_hat / self.HYPER)[:, :, : size[0], : size[1]]
+
+    def joined(self, psi: Tensor, y_hat: Tensor) -> Tensor:
+        """Features of each position before the last layers: (B, E, h, w). A context model adds what it sees of y_hat.
+
+        Args:
+            psi: features from z (B, H, h, w).
+            y_hat: rounded latents in their own units, divided by their size (B, M, h, w); not used here.
+        """
+        return self.join(psi)
+
+    def mean_and_scale(self, joined: Tensor, scale: Tensor | float, lam: Tensor) -> tuple[Tensor, Tensor]:
+        """The Gaussian of each latent, in quantisation steps: μ and σ, each (B, M, h, w)."""
+        if self.bias is not None:
+            joined = joined + self.bias(lam)
+        out = self.entropy_parameters(joined)
+        unit = self.size * scale  # the rough size of each latent, in steps
+        log_sigma = out[:, -self.config.M :]
+        mu = out[:, : self.config.M] * unit if self.config.mean else torch.zeros_like(log_sigma)
+        sigma = torch.exp(log_sigma.clamp(-12, 6)) * unit
+        return mu, lower_bound(sigma, SMALLEST)
+
+    def gaussians(self, y_hat: Tensor, z_hat: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+        """The Gaussian of each latent in quantisation steps, from rounded latents in their own units."""
+        psi = self.features(z_hat, y_hat.shape[2:])
+        return self.mean_and_scale(self.joined(psi, y_hat / self.size), self.scale_of(lam), lam)
+
+    def reconstruction(self, k: Tensor, mu: Tensor, sigma: Tensor, lam: Tensor) -> Tensor:
+        """What the synthesis gets for symbols k: pulled from the middle of the bin towards its centre of mass."""
+        if self.pull is None:
+            return k
+        return k + self.pull(lam) * (centre_of_mass(k.detach(), mu, sigma) - k.detach())
+
+    def z_scale_of(self, lam: Tensor) -> Tensor | float:
+        """Quantisation steps per unit of z, at each λ: (B, Z, 1, 1)."""
+        return 1.0 if self.z_gain is None else self.z_gain(lam)
+
+    def forward(self, x: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed") -> dict:
+        """Code a batch as training sees it.
+
+        Args:
+            x: pixels (B, 3, H, W) in [0, 1]; H and W are multiples of 16.
+            lam: λ of each picture (B,).
+            quantiser: name in :data:`~edu_compress.quantisation.QUANTISERS`, or a function; "round" for what the
+                codec does.
+
+        Returns:
+            ``x_hat`` (B, 3, H, W) and ``likelihoods`` {"y": (B, M, H/16, W/16), "z": (B, Z, H/64, W/64)}.
+        """
+        return self.code_latents(self.analyse(x), lam, quantiser)
+
+    def code_latents(self, y: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed") -> dict:
+        """The second half of :meth:`forward`, from y (B, M, h, w) on."""
+        quantise: Callable = QUANTISERS[quantiser] if isinstance(quantiser, str) else quantiser
+        scale, z_scale = self.scale_of(lam), self.z_scale_of(lam)  # (B, M, 1, 1), (B, Z, 1, 1)
+        z_rate, z_hat = quantise(self.hyper_latent(y) * z_scale)
+        y_rate, y_hat = quantise(y * scale)
+
+        mu, sigma = self.gaussians(y_hat / scale, z_hat / z_scale, lam)
+        # no gradient to μ and σ from the distortion: they are to describe y
+        return {
+            "x_hat": self.synthesise(self.reconstruction(y_hat, mu.detach(), sigma.detach(), lam) / scale),
+            "likelihoods": {
+                "y": gaussian_likelihood(y_rate, mu, sigma),
+                "z": self.density.likelihood(z_rate / z_scale, 1 / z_scale),
+            },
+        }
+
+
+# --- the prior in exact arithmetic ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The symbols of a picture: what its file holds.
+
+    Attributes:
+        y: integers (M, h, w).
+        z: integers (Z, h/4, w/4), rounded up.
+    """
+
+    y: np.ndarray
+    z: np.ndarray
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """Which Gaussian each symbol of y is coded with.
+
+    Attributes:
+        mean: μ in sixteenths of a step, integers (M, ...).
+        scale: σ as an index into :data:`.entropy_coding.tables.SCALES`, integers (M, ...).
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def mu(self) -> np.ndarray:
+        """μ in steps, float64."""
+        return self.mean / FRACTIONS
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """σ in steps, float64."""
+        return SCALES[self.scale]
+
+    def bits(self, symbols: np.ndarray) -> np.ndarray:
+        """What each symbol costs, -log2 of its probability in the table it is coded with (escapes: of the escape)."""
+        whole, sign, index = shifted(self.mean, self.scale)
+        values, tables, bits = sign * (symbols - whole), shifted_gaussian_tables(), np.empty(symbols.shape)
+        for i in np.unique(index):
+            here = index == i
+            bits[here] = tables[i].bits(tables[i].symbols(values[here]))
+        return bits
+
+
+@dataclass(frozen=True)
+class AtLambda:
+    """What depends on λ alone, all in portable arithmetic.
+
+    Attributes:
+        step, z_step: quantisation steps of the channels of y and z, float64 [M] and [Z].
+        z_tables: of z.
+        unit: rough size of each channel of y in steps, float64 [M], and its logarithm.
+        bias: of the last hidden layer, float64 (E,), on the grid of the activations.
+    """
+
+    step: np.ndarray
+    z_step: np.ndarray
+    z_tables: list[Table]
+    unit: np.ndarray
+    log_unit: np.ndarray
+    bias: Tensor
+
+
+class ExactPrior:
+    """The decoder's half of a :class:`Hyperprior` in exact arithmetic. Positions are rows, numbered in raster order."""
+
+    def __init__(self, model: Hyperprior):
+        self.config, self.model = model.config, model
+        self.h_s = exact(model.h_s)
+        self.join = ExactLinear(model.join[0].weight[:, :, 0, 0], model.join[0].bias)
+        last = model.entropy_parameters[-1]
+        self.last = ExactLinear(last.weight[:, :, 0, 0], last.bias)
+        self.size = model.size.double().flatten().numpy()
+        self.at = functools.lru_cache(maxsize=64)(self._at)
+
+    def _at(self, lam: float) -> AtLambda:
+        model = self.model
+        step = model.portable_step(lam)
+        z_step = np.ones(self.config.Z) if model.z_gain is None else model.z_gain.portable_step(lam)
+        bias = np.zeros(self.config.E) if model.bias is None else model.bias.portable_bias(lam)
+        unit = self.size / step
+        return AtLambda(
+            step, z_step, model.density.tables(z_step), unit, portable.log(unit), on_grid(torch.from_numpy(bias))
+        )
+
+    def features(self, z: np.ndarray, lam: float, h: int, w: int) -> Tensor:
+        """Symbols of z -> what the hyperprior says of each position: (h w, E)."""
+        z_hat = torch.from_numpy(z * self.at(lam).z_step[:, None, None])  # (Z, h/4, w/4)
+        psi = self.h_s(z_hat[None] / self.model.HYPER)[0, :, :h, :w]  # (H, h, w)
+        return self.join(psi.flatten(1).T)
+
+    def canvas(self, h: int, w: int) -> Tensor:
+        """Where the decoder notes the latents it has decoded, for the context of those that follow."""
+        return torch.zeros(h, w, self.config.M, dtype=torch.float64)
+
+    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float) -> None:
+        """Write symbols (M, n) into the canvas, in units of their size. The hyperprior alone has no use for them."""
+
+    def gaussians(self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float) -> Gaussians:
+        """The Gaussians of the symbols at n positions: mean and scale (M, n)."""
+        at = self.at(lam)
+        joined = self.joined(features, canvas, positions) + at.bias
+        out = self.last(activation(torch.relu(joined))).T.numpy()  # (M or 2M, n)
+        log_sigma = np.clip(out[-self.config.M :], -12, 6) + at.log_unit[:, None]
+        scale = np.rint((log_sigma - LOG_SCALES[0]) / (LOG_SCALES[1] - LOG_SCALES[0]))
+        mean = np.zeros_like(log_sigma)
+        if self.config.mean:
+            mean = np.rint(FRACTIONS * out[: self.config.M] * at.unit[:, None])
+        return Gaussians(mean.astype(np.int64), scale.clip(0, len(SCALES) - 1).astype(np.int64))
+
+    def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
+        """Features of n positions, with their context where there is one: (n, E)."""
+        return features[positions]
+
+
+# --- the codec --------------------------------------------------------------------------------
+
+
+class HyperpriorCodec(LatentCodec):
+    """Writes ``.edc`` files with a trained :class:`Hyperprior`; the setting is λ, any number in ``lam_range``.
+
+    ``encode`` is :meth:`analyse`, once per picture, then :meth:`quantise` and :meth:`write` for each λ; ``decode``
+    is :meth:`read` and :meth:`reconstruct`.
+    """
+
+    name = model_name = "hyperprior"
+    sections = ("z", "y")
+
+    def __init__(self, weights: str = "", model: Hyperprior | None = None):
+        super().__init__(weights, model)
+        self.prior = ExactPrior(self.model)
+
+    def passes(self, h: int, w: int) -> list[np.ndarray]:
+        """The positions (numbered in raster order) that are decoded together, first to last. Here: all at once."""
+        return [np.arange(h * w)]
+
+    # --- encoding
+
+    def encode(self, image: np.ndarray, setting: float) -> bytes:
+        """Compress a picture (uint8 [H, W, 3]) with λ = ``setting``.
+
+        Raises:
+            SettingError: λ is outside the range of the model.
+        """
+        image = images.as_image(image)
+        lam = self.check_lam(setting)
+        return self.write(self.quantise(self.analyse(image), lam), image.shape[:2], lam)
+
+    @torch.inference_mode()
+    def quantise(self, y: Tensor, lam: float) -> Latents:
+        """Latent (M, h, w) -> its symbols and those of its side information."""
+        at, z = self.prior.at(lam), self.model.hyper_latent(y[None])[0]
+        symbols = lambda latent, step: np.rint(latent.double().numpy() / step[:, None, None]).astype(np.int64)  # noqa: E731
+        return Latents(symbols(y, at.step), symbols(z, at.z_step))
+
+    @torch.inference_mode()
+    def predict(self, latents: Latents, lam: float) -> Gaussians:
+        """The Gaussians of all symbols of y, (M, h, w) each; the encoder knows all symbols, so it takes one pass."""
+        M, h, w = latents.y.shape
+        canvas, everywhere = self.prior.canvas(h, w), np.arange(h * w)
+        self.prior.note(canvas, everywhere, latents.y.reshape(M, -1), lam)
+        found = self.prior.gaussians(self.prior.features(latents.z, lam, h, w), canvas, everywhere, lam)
+        return Gaussians(found.mean.reshape(M, h, w), found.scale.reshape(M, h, w))
+
+    def write(self, latents: Latents, size: tuple[int, int], lam: float) -> bytes:
+        """Symbols -> a complete file; ``size`` is (height, width) of the picture."""
+        gaussians = self.predict(latents, lam)
+        whole, sign, index = shifted(gaussians.mean, gaussians.scale)
+        M, h, w = latents.y.shape
+        values, index = (sign * (latents.y - whole)).reshape(M, -1), index.reshape(M, -1)
+        encoder = FastEncoder()
+        for positions in self.passes(h, w):
+            encoder.encode(values[:, positions], index[:, positions], shifted_gaussian_tables())
+        z = encode_values(latents.z, channel_of_each(latents.z.shape), self.prior.at(lam).z_tables)
+        return Container(self.name, *size, lam, {"z": z, "y": encoder.finish()}, self.weights).pack()
+
+    # --- decoding
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Rebuild the picture from a file.
+
+        Raises:
+            BitstreamError: the file is damaged or was made with other weights.
+        """
+        container, latents, gaussians = self.read(data)
+        return self.reconstruct(latents, gaussians, (container.height, container.width), container.setting)
+
+    @torch.inference_mode()
+    def read(self, data: bytes) -> tuple[Container, Latents, Gaussians]:
+        """File -> its container, its symbols, and the Gaussians they were coded with."""
+        container, h, w = self.open_container(data)
+        lam, z_size = container.setting, (-(-h // 4), -(-w // 4))
+        z_tables = self.prior.at(lam).z_tables
+        check_plausible(container, math.prod(z_size), z_tables, "z")
+        z = decode_values(container.sections["z"], channel_of_each((len(z_tables), *z_size)), z_tables)
+
+        features, canvas = self.prior.features(z, lam, h, w), self.prior.canvas(h, w)
+        y, mean, scale = (np.zeros((self.model.config.M, h * w), np.int64) for _ in range(3))
+        decoder, tables = FastDecoder(container.sections["y"]), shifted_gaussian_tables()
+        for positions in self.passes(h, w):
+            here = self.prior.gaussians(features, canvas, positions, lam)
+            whole, sign, index = shifted(here.mean, here.scale)
+            symbols = sign * decoder.decode(index, tables) + whole
+            self.prior.note(canvas, positions, symbols, lam)
+            y[:, positions], mean[:, positions], scale[:, positions] = symbols, here.mean, here.scale
+        decoder.finish()
+        y, mean, scale = (part.reshape(-1, h, w) for part in (y, mean, scale))
+        return container, Latents(y, z), Gaussians(mean, scale)
+
+    @torch.inference_mode()
+    def reconstruct(self, latents: Latents, gaussians: Gaussians, size: tuple[int, int], lam: float) -> np.ndarray:
+        """Symbols -> picture (uint8 [height, width, 3]). Nothing depends on this, so it is done in float32."""
+        k, mu, sigma = (torch.from_numpy(a).float() for a in (latents.y, gaussians.mu, gaussians.sigma))
+        step = torch.from_numpy(self.prior.at(lam).step).float()[:, None, None]
+        y_hat = self.model.reconstruction(k[None], mu[None], sigma[None], torch.tensor([lam]))[0]
+        return self.synthesise(step * y_hat, size)
+
+    @torch.inference_mode()
+    def bits(self, latents: Latents, lam: float) -> dict[str, np.ndarray]:
+        """Estimated bits of each symbol by the network itself, without tables and exact arithmetic: y (M, h, w), z."""
+        at = self.prior.at(lam)
+        y, z = (
+            torch.from_numpy(symbols * step[:, None, None]).float()[None]
+            for symbols, step in ((latents.y, at.step), (latents.z, at.z_step))
+        )
+        lam = torch.tensor([lam])
+        scale = self.model.scale_of(lam)
+        p = {
+            "y": gaussian_likelihood(y * scale, *self.model.gaussians(y, z, lam)),
+            "z": self.model.density.likelihood(z, 1 / self.model.z_scale_of(lam)),
+        }
+        return {name: -torch.log2(likelihood)[0].numpy() for name, likelihood in p.items()}
