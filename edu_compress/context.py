@@ -130,7 +130,7 @@ class ExactContextPrior(ExactPrior):
         seen = model.context.mask
         self.margin = len(seen) // 2
         self.offsets = seen.nonzero().numpy()  # (12, 2): row and column in the canvas
-        weight = model.context.weight[:, :, seen].transpose(1, 2)  # (C, 12, M)
+        weight = model.context.weight.transpose(1, 2)  # (C, 12, M)
         self.context = ExactLinear(weight.flatten(1), model.context.bias)
         self.join_context = ExactLinear(model.join_context.weight[:, :, 0, 0])
 

@@ -214,6 +214,8 @@ def synthesis_transform(N: int, M: int) -> nn.Sequential:
 class Transforms(nn.Module):
     """Analysis g_a, synthesis g_s, the linear path beside them and the gain units: what all models from here on share.
 
+    A subclass adds its prior; in all there is a factorised ``density``, of y or of z.
+
     Args:
         config: with at least the fields of :class:`FactorizedConfig`.
     """
@@ -252,6 +254,12 @@ class Transforms(nn.Module):
         if self.linear is not None:
             self.linear.choose_filters(255 * pictures - 128)
 
+    def parameter_groups(self, rate: float) -> list[dict]:
+        """The few numbers of the factorised density follow its latents three times as fast as these move."""
+        density = list(self.density.parameters())
+        others = [p for name, p in self.named_parameters() if not name.startswith("density.")]
+        return [{"params": others, "lr": rate}, {"params": density, "lr": 3 * rate}]
+
     def analyse(self, x: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in [0, 1] -> latent y (B, M, H/16, W/16)."""
         x = 255 * x - 128
@@ -286,12 +294,6 @@ class FactorizedPrior(Transforms):
         super().initialise(pictures)
         if self.linear is not None:
             self.density.scale.copy_(self.linear.deviation / 2)
-
-    def parameter_groups(self, rate: float) -> list[dict]:
-        """The prior's few numbers follow the latents three times as fast as the transforms move them."""
-        prior = list(self.density.parameters())
-        others = [p for name, p in self.named_parameters() if not name.startswith("density.")]
-        return [{"params": others, "lr": rate}, {"params": prior, "lr": 3 * rate}]
 
     def forward(self, x: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed") -> dict:
         """Code a batch as training sees it.

@@ -86,8 +86,8 @@ class HyperpriorConfig(FactorizedConfig):
     """
 
     M: int = 256
-    H: int = 96
-    Z: int = 64
+    H: int = 64
+    Z: int = 48
     E: int = 192
     mean: bool = True
 
@@ -169,19 +169,27 @@ class Hyperprior(Transforms):
         self.bias = Bias(E, *anchors) if config.gains else None
         self.z_gain = Gain(Z, *anchors) if config.gains else None
         self.pull = Bias(M, *anchors) if config.gains else None  # to the centres of mass; none in the papers
+        for layer in (*self.h_a, *self.h_s):
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # weaker ones let z drown in its noise
         nn.init.normal_(self.entropy_parameters[-1].weight, std=0.01)  # begin at the measured deviations
         nn.init.zeros_(self.entropy_parameters[-1].bias)
         if self.z_gain is not None:
             nn.init.zeros_(self.z_gain.log_gain)
 
-    HYPER = 10.0  # z is tens: with values of order one, noise would drown it while the network is young
+    HYPER = 4.0  # what z is divided by before h_s; its deviation at the beginning, well above that of the noise
 
-    def parameter_groups(self, rate: float) -> list[dict]:
-        """The density of z follows three times as fast as z moves; frozen parameters are left out."""
-        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        density = [p for name, p in named if name.startswith("density.")]
-        others = [p for name, p in named if not name.startswith("density.")]
-        return [{"params": others, "lr": rate}, {"params": density, "lr": 3 * rate}]
+    @torch.no_grad()
+    def initialise(self, pictures: Tensor) -> None:
+        """Choose the DCT filters from pictures ((B, 3, H, W) in [0, 1]), and make all channels of z begin awake.
+
+        A channel that is smaller than its noise tells h_s nothing, so nothing tells it to grow: it would stay asleep.
+        """
+        super().initialise(pictures)
+        last, z = self.h_a[-1], self.hyper_latent(self.analyse(pictures))
+        last.weight *= self.HYPER / z.std((0, 2, 3))[:, None, None, None]
+        last.bias.zero_()
+        self.density.scale.fill_(self.HYPER)
 
     def hyper_latent(self, y: Tensor) -> Tensor:
         """y (B, M, h, w) -> z (B, Z, h/4, w/4). The scale hyperprior looks at |y|: a sign says nothing of σ."""

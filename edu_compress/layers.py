@@ -200,20 +200,25 @@ class Bias(PerLambda):
 # --- masked convolution -----------------------------------------------------------------------
 
 
-class MaskedConv2d(nn.Conv2d):
-    """A convolution some of whose weights are held at zero, so that it sees only what is decoded already.
+class MaskedConv2d(nn.Module):
+    """A convolution that has weights for some neighbours only: those that are decoded already.
 
     Args:
         into, out: channels.
-        mask: bool (k, k), k odd: which neighbours are seen, the position itself in the middle.
+        mask: bool (k, k), k odd, with n True: which neighbours are seen; the position itself is in the middle.
     """
 
     def __init__(self, into: int, out: int, mask: Tensor):
-        super().__init__(into, out, len(mask), padding=len(mask) // 2)
+        super().__init__()
         self.register_buffer("mask", mask.clone())
+        self.weight = nn.Parameter(torch.empty(out, into, int(mask.sum())))  # (out, in, n)
+        self.bias = nn.Parameter(torch.zeros(out))
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)  # as nn.Conv2d does
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+        kernel = self.weight.new_zeros(*self.weight.shape[:2], *self.mask.shape)
+        kernel[:, :, self.mask] = self.weight
+        return F.conv2d(x, kernel, self.bias, padding=len(self.mask) // 2)
 
 
 def raster_mask(k: int = 5) -> Tensor:

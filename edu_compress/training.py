@@ -98,7 +98,8 @@ class Recipe:
         validate_every: steps between two validations.
         start: name of trained weights to begin with.
         take: the parts of them that are taken, such as ["g_a", "g_s"]; if empty, all of them.
-        frozen: the parts of the model that stay as they are.
+        frozen: parts of the model that stay as they are,
+        frozen_steps: for so many steps; if 0, to the end.
         distortion: "mse", or "ms_ssim" for D = 1 - MS-SSIM.
     """
 
@@ -121,6 +122,7 @@ class Recipe:
     start: str = ""
     take: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
+    frozen_steps: int = 0
     distortion: str = "mse"
 
     def __post_init__(self):
@@ -279,6 +281,7 @@ class Team:
     def average(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace each gradient by its mean over the processes, in one message."""
         if self.size > 1:
+            parameters = [p for p in parameters if p.requires_grad]
             for p in parameters:
                 if p.grad is None:
                     p.grad = torch.zeros_like(p)
@@ -361,7 +364,8 @@ class Trainer:
         if recipe.precision == "bfloat16":
             for transform in (self.model.g_a, self.model.g_s):
                 _compute_in_bfloat16(transform)
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.parameters = list(self.model.parameters())
+        self.frozen = [_part(self.model, name) for name in recipe.frozen]
         groups = getattr(self.model, "parameter_groups", lambda rate: self.parameters)(recipe.rate)
         self.optimiser = torch.optim.Adam(groups, lr=recipe.rate)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
@@ -375,14 +379,14 @@ class Trainer:
             model.initialise(self.pack.cut(*crops, self.recipe.crop))
         if self.recipe.start:
             pretrained.take_parts(model, self.recipe.start, self.recipe.take)
-        for part in self.recipe.frozen:
-            _part(model, part).requires_grad_(False)
         self.team.copy_from_first(list(model.state_dict().values()))
         return model.to(memory_format=torch.channels_last)  # 5 % faster on a CPU, more on a GPU
 
     def train_step(self) -> Tensor:
         """Make one step; return this process's (loss, bpp, psnr), still on the device: reading them would wait."""
         recipe, share = self.recipe, self.recipe.batch // self.team.size
+        for part in self.frozen:
+            part.requires_grad_(0 < recipe.frozen_steps <= self.step)
         mine = slice(self.team.rank * share, (self.team.rank + 1) * share)
         drawn = self.pack.draw((recipe.seed, self.step + 1), recipe.batch, recipe.crop, self.model.lam_range)
         *crops, lam = (numbers[mine] for numbers in drawn)
