@@ -96,13 +96,15 @@ def exact(network: nn.Sequential) -> ExactNetwork:
     for layer in network:
         for parameter in layer.parameters():
             parameter.copy_(on_grid(parameter, WEIGHT_BITS))
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(layer, nn.Conv2d):
             check_exact(layer.weight, layer.bias)
+        if isinstance(layer, nn.ConvTranspose2d):
+            check_exact(layer.weight.transpose(0, 1), layer.bias)
     return ExactNetwork(network)
 
 
 def check_exact(weight: Tensor, bias: Tensor) -> None:
-    """Raise :class:`CodecError` if a sum of products could reach 2^53 steps of the grid: (out, in, k, k), (out,)."""
-    largest = weight.abs().sum() * LIMIT + bias.abs().max()  # a bound for conv and transposed conv alike
-    if not largest < 2.0 ** (53 - ACTIVATION_BITS - WEIGHT_BITS):
+    """Raise :class:`CodecError` if a sum of products could reach 2^53 steps of the grid: (out, in, ...), (out,)."""
+    largest = weight.abs().flatten(1).sum(1) * LIMIT + bias.abs()  # of each output
+    if not largest.max() < 2.0 ** (53 - ACTIVATION_BITS - WEIGHT_BITS):
         raise CodecError("These weights are too large for exact arithmetic (a sum could pass 2^53); train them again.")
