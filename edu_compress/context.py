@@ -45,6 +45,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .entropy_coding import portable
 from .errors import SettingError
 from .exact import ExactLinear, activation
 from .hyperprior import ExactPrior, Hyperprior, HyperpriorCodec, HyperpriorConfig
@@ -63,10 +64,11 @@ class ContextConfig(HyperpriorConfig):
     """
 
     E: int = 256
-    C: int = 128
+    C: int = 96
     mask: str = "raster"
 
     def __post_init__(self):
+        super().__post_init__()
         if self.mask not in MASKS:
             raise ValueError(f"the mask is one of {', '.join(MASKS)}, not {self.mask!r}")
 
@@ -81,11 +83,11 @@ class ContextModel(Hyperprior):
 
     def __init__(self, config: ContextConfig = ContextConfig()):  # noqa: B008 - frozen
         super().__init__(config)
-        self.context = MaskedConv2d(config.M, config.C, MASKS[config.mask]())
+        self.context = MaskedConv2d(config.views * config.M, config.C, MASKS[config.mask]())
         self.join_context = nn.Conv2d(config.C, config.E, 1, bias=False)
 
     def joined(self, psi: Tensor, y_hat: Tensor) -> Tensor:
-        phi = F.relu(self.context(y_hat))  # (B, C, h, w)
+        phi = F.relu(self.context(self.view(y_hat)))  # (B, C, h, w)
         if self.config.mask == "checkerboard":
             phi = phi * ~anchors(*y_hat.shape[2:]).to(phi.device)
         return self.join(psi) + self.join_context(phi)  # one layer on ψ and φ side by side, written as two
@@ -130,18 +132,25 @@ class ExactContextPrior(ExactPrior):
         seen = model.context.mask
         self.margin = len(seen) // 2
         self.offsets = seen.nonzero().numpy()  # (12, 2): row and column in the canvas
-        weight = model.context.weight.transpose(1, 2)  # (C, 12, M)
+        weight = model.context.weight.transpose(1, 2)  # (C, 12, views · M)
         self.context = ExactLinear(weight.flatten(1), model.context.bias)
         self.join_context = ExactLinear(model.join_context.weight[:, :, 0, 0])
 
     def canvas(self, h: int, w: int) -> Tensor:
-        """The latents decoded so far, divided by their size, with a margin of zeros: (h + 4, w + 4, M)."""
+        """What is seen of the latents decoded so far, with a margin of zeros: (h + 4, w + 4, views · M)."""
         return super().canvas(h + 2 * self.margin, w + 2 * self.margin)
 
     def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float) -> None:
         row, column = np.divmod(positions, canvas.shape[1] - 2 * self.margin)
-        y_hat = torch.from_numpy((y / self.at(lam).unit[:, None]).T)  # (n, M)
-        canvas[row + self.margin, column + self.margin] = activation(y_hat)
+        canvas[row + self.margin, column + self.margin] = activation(torch.from_numpy(self._view(y, lam).T))
+
+    def _view(self, y: np.ndarray, lam: float) -> np.ndarray:
+        """:meth:`~edu_compress.hyperprior.Hyperprior.view` in portable arithmetic: symbols (M, n) -> (views · M, n)."""
+        y_hat = y / self.at(lam).unit[:, None]
+        signs = [y_hat] if self.config.mean else []
+        if self.config.logs:
+            return np.concatenate([*signs, portable.log(1 + 4 * np.abs(y_hat))])
+        return y_hat if self.config.mean else np.abs(y_hat)
 
     def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
         parts = [positions[i : i + self.AT_ONCE] for i in range(0, len(positions), self.AT_ONCE)]
@@ -150,7 +159,9 @@ class ExactContextPrior(ExactPrior):
     def _phi(self, canvas: Tensor, positions: np.ndarray) -> Tensor:
         """Context features φ of n positions: (n, C)."""
         row, column = np.divmod(positions, canvas.shape[1] - 2 * self.margin)
-        neighbours = canvas[row[:, None] + self.offsets[:, 0], column[:, None] + self.offsets[:, 1]]  # (n, 12, M)
+        neighbours = canvas[
+            row[:, None] + self.offsets[:, 0], column[:, None] + self.offsets[:, 1]
+        ]  # (n, 12, views · M)
         phi = torch.relu(self.context(neighbours.flatten(1)))
         if self.config.mask == "checkerboard":
             phi = phi * torch.from_numpy((row + column) % 2)[:, None]  # anchors have none
@@ -163,6 +174,7 @@ class ContextCodec(HyperpriorCodec):
     Args:
         weights: name of trained weights, see ``edu-compress codecs``.
         model: a model to use instead, under that name.
+        refine: number of gradient steps by which the encoder improves y for each picture.
         order: "wavefront", or "raster" to see what it spares; such files are read by a codec of the same order only.
     """
 
@@ -170,8 +182,8 @@ class ContextCodec(HyperpriorCodec):
     mask = "raster"
     orders = {"wavefront": wavefront_passes, "raster": raster_passes}
 
-    def __init__(self, weights: str = "", model: ContextModel | None = None, order: str = ""):
-        super().__init__(weights, model)
+    def __init__(self, weights: str = "", model: ContextModel | None = None, refine: int = 0, order: str = ""):
+        super().__init__(weights, model, refine)
         default = next(iter(self.orders))
         if self.model.config.mask != self.mask:
             raise SettingError(f"The weights {self.weights!r} have the mask {self.model.config.mask!r}; choose others.")

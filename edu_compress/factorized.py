@@ -61,6 +61,7 @@ class FactorizedConfig:
         dct: whether a linear path, initialised as a block DCT, runs beside the transforms.
         gains: number of λ anchors of the gain units; 0 for a model of one λ, as in the paper.
         lowest, highest: the range of λ that the model is trained for.
+        distortion: what λ weighs: "mse" on the 0 ... 255 scale, or "ms_ssim" for 1 - MS-SSIM.
     """
 
     N: int = 64
@@ -69,6 +70,11 @@ class FactorizedConfig:
     gains: int = 8
     lowest: float = 0.0004
     highest: float = 0.05
+    distortion: str = "mse"
+
+    def __post_init__(self):
+        if self.distortion not in ("mse", "ms_ssim"):
+            raise ValueError(f"the distortion is mse or ms_ssim, not {self.distortion!r}")
 
 
 PAPER = FactorizedConfig(N=192, M=192, dct=False, gains=0, lowest=0.01, highest=0.01)
@@ -349,12 +355,15 @@ class LatentCodec(ContainerCodec):
             raise SettingError(f"λ = {setting} is outside the range of these weights, {lowest:g} to {highest:g}.")
         return float(np.float32(setting))
 
+    @staticmethod
+    def pixels(image: np.ndarray) -> Tensor:
+        """Picture, padded to whole multiples of 16 pixels, as networks like it: (1, 3, H, W) in [0, 1]."""
+        return torch.from_numpy(images.pad(image, STRIDE)).permute(2, 0, 1)[None].float() / 255
+
     @torch.inference_mode()
     def analyse(self, image: np.ndarray) -> Tensor:
-        """Picture -> latent y (M, h, w), with the picture padded to whole multiples of 16 pixels."""
-        padded = images.pad(image, STRIDE)
-        x = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
-        return self.model.analyse(x)[0]
+        """Picture -> latent y (M, h, w)."""
+        return self.model.analyse(self.pixels(image))[0]
 
     @torch.inference_mode()
     def synthesise(self, y_hat: Tensor, size: tuple[int, int]) -> np.ndarray:

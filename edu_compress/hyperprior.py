@@ -44,6 +44,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import images
 from .codec import Container
@@ -58,6 +59,7 @@ from .entropy_coding import (
     shifted_gaussian_tables,
 )
 from .entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
+from .errors import SettingError
 from .exact import ExactLinear, activation, exact, on_grid
 from .factorized import (
     FactorizedConfig,
@@ -82,17 +84,38 @@ class HyperpriorConfig(FactorizedConfig):
         H: channels inside h_a and h_s.
         Z: channels of z.
         E: channels of the last hidden layer before μ and σ.
+        K: side of the kernels in the first layer of h_a.
         mean: whether μ is predicted, not only σ.
+        logs: whether networks that look at latents also see the logarithm of their magnitude, see
+            :meth:`Hyperprior.view`; not so in the papers.
     """
 
     M: int = 256
     H: int = 64
     Z: int = 48
     E: int = 192
+    K: int = 1
     mean: bool = True
+    logs: bool = True
+
+    @property
+    def views(self) -> int:
+        """Numbers that :meth:`Hyperprior.view` makes of each latent."""
+        return 2 if self.mean and self.logs else 1
 
 
-_PAPER = {"N": 128, "M": 192, "dct": False, "gains": 0, "lowest": 0.01, "highest": 0.01, "H": 128, "Z": 128, "E": 192}
+_PAPER = {
+    "N": 128,
+    "M": 192,
+    "dct": False,
+    "gains": 0,
+    "lowest": 0.01,
+    "highest": 0.01,
+    "H": 128,
+    "Z": 128,
+    "E": 192,
+    "logs": False,
+}
 PAPER_SCALE = HyperpriorConfig(**_PAPER, mean=False)
 """Sizes of arXiv:1802.01436 for the lower rates (192 and 320 channels for the higher)."""
 PAPER_MEAN_SCALE = HyperpriorConfig(**_PAPER, mean=True)
@@ -132,10 +155,10 @@ def centre_of_mass(k: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
 # --- the model --------------------------------------------------------------------------------
 
 
-def hyper_analysis(M: int, H: int, Z: int) -> nn.Sequential:
-    """h_a: (B, M, h, w) -> (B, Z, h/4, w/4), rounded up."""
+def hyper_analysis(into: int, H: int, Z: int, K: int) -> nn.Sequential:
+    """h_a: (B, into, h, w) -> (B, Z, h/4, w/4), rounded up."""
     return nn.Sequential(
-        nn.Conv2d(M, H, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(into, H, K, padding=K // 2), nn.ReLU(),
         nn.Conv2d(H, H, 5, stride=2, padding=2), nn.ReLU(),
         nn.Conv2d(H, Z, 5, stride=2, padding=2),
     )  # fmt: skip
@@ -161,7 +184,7 @@ class Hyperprior(Transforms):
         super().__init__(config)
         M, H, Z, E = config.M, config.H, config.Z, config.E
         anchors = (config.lowest, config.highest, config.gains)
-        self.h_a = hyper_analysis(M, H, Z)
+        self.h_a = hyper_analysis(config.views * M, H, Z, config.K)
         self.density = FactorizedDensity(Z)
         self.h_s = hyper_synthesis(Z, H)
         self.join = nn.Sequential(nn.Conv2d(H, E, 1))
@@ -191,10 +214,22 @@ class Hyperprior(Transforms):
         last.bias.zero_()
         self.density.scale.fill_(self.HYPER)
 
-    def hyper_latent(self, y: Tensor) -> Tensor:
-        """y (B, M, h, w) -> z (B, Z, h/4, w/4). The scale hyperprior looks at |y|: a sign says nothing of σ."""
+    def view(self, y: Tensor) -> Tensor:
+        """What networks see of latents y (B, M, h, w) in their own units: (B, views · M, h, w).
+
+        A prediction of μ needs signs, one of σ magnitudes: the mean-scale hyperprior of the paper sees y, the scale
+        hyperprior |y|. Ours sees log(1 + 4|y|) besides, or instead: log σ is nearly a weighted mean of such logarithms,
+        so a small network learns it in minutes, and one large latent does not drown the others.
+        """
         y = y / self.size
-        return self.HYPER * self.h_a(y if self.config.mean else torch.abs(y))
+        signs = [y] if self.config.mean else []
+        if self.config.logs:
+            return torch.cat([*signs, torch.log(1 + 4 * torch.abs(y))], dim=1)
+        return y if self.config.mean else torch.abs(y)
+
+    def hyper_latent(self, y: Tensor) -> Tensor:
+        """y (B, M, h, w) -> z (B, Z, h/4, w/4)."""
+        return self.HYPER * self.h_a(self.view(y))
 
     def features(self, z_hat: Tensor, size: torch.Size) -> Tensor:
         """z_hat -> features (B, H, h, w), with h and w those of y (z is rounded up, so there may be more)."""
@@ -205,7 +240,7 @@ class Hyperprior(Transforms):
 
         Args:
             psi: features from z (B, H, h, w).
-            y_hat: rounded latents in their own units, divided by their size (B, M, h, w); not used here.
+            y_hat: rounded latents in their own units (B, M, h, w); not used here.
         """
         return self.join(psi)
 
@@ -223,7 +258,7 @@ class Hyperprior(Transforms):
     def gaussians(self, y_hat: Tensor, z_hat: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian of each latent in quantisation steps, from rounded latents in their own units."""
         psi = self.features(z_hat, y_hat.shape[2:])
-        return self.mean_and_scale(self.joined(psi, y_hat / self.size), self.scale_of(lam), lam)
+        return self.mean_and_scale(self.joined(psi, y_hat), self.scale_of(lam), lam)
 
     def reconstruction(self, k: Tensor, mu: Tensor, sigma: Tensor, lam: Tensor) -> Tensor:
         """What the synthesis gets for symbols k: pulled from the middle of the bin towards its centre of mass."""
@@ -265,6 +300,52 @@ class Hyperprior(Transforms):
                 "z": self.density.likelihood(z_rate / z_scale, 1 / z_scale),
             },
         }
+
+
+def gumbel_round(v: Tensor, temperature: float) -> Tensor:
+    """Round up or down at random, the nearer one more likely, and softly, so that there is a gradient.
+
+    As the temperature falls to 0, this becomes ordinary rounding (arXiv:2006.04240, section 3.2).
+    """
+    low = torch.floor(v).detach()
+    up = (v - low).clamp(1e-6, 1 - 1e-6)
+    logits = -torch.atanh(torch.stack([up, 1 - up])) / temperature
+    return low + F.gumbel_softmax(logits, tau=temperature, dim=0)[1]
+
+
+def refine(model: Hyperprior, x: Tensor, y: Tensor, lam: Tensor, steps: int, rate: float = 0.05) -> Tensor:
+    """Improve the latents of one picture by gradient steps on its own R + λD; the decoder stays as it is.
+
+    The analysis transform is trained for the average picture. An encoder with time on its hands can do better for this
+    one: stochastic Gumbel annealing (arXiv:2006.04240). The side information stays as it is.
+
+    Args:
+        x: pixels (1, 3, H, W) in [0, 1].
+        y: latents to begin with (1, M, h, w).
+        lam: (1,).
+        steps: how many; each costs about as much as ten decodings.
+        rate: of Adam, in quantisation steps.
+
+    Returns:
+        Latents (1, M, h, w) to be rounded as usual.
+    """
+    with torch.no_grad():
+        scale, z_scale = model.scale_of(lam), model.z_scale_of(lam)
+        z_hat = torch.round(model.hyper_latent(y) * z_scale) / z_scale
+    v = (y * scale).clone().requires_grad_()
+    optimiser, random = torch.optim.Adam([v], lr=rate), torch.random.fork_rng(devices=[])
+    with random, torch.enable_grad():
+        torch.manual_seed(0)  # the same file each time
+        for step in range(steps):
+            y_hat = gumbel_round(v, temperature=0.5 * 0.1 ** (step / steps))
+            mu, sigma = model.gaussians(y_hat / scale, z_hat, lam)
+            bits = -torch.log2(gaussian_likelihood(y_hat, mu, sigma)).sum()
+            x_hat = model.synthesise(model.reconstruction(y_hat, mu, sigma, lam) / scale)
+            loss = bits / (x.shape[2] * x.shape[3]) + lam * 255**2 * ((x_hat - x) ** 2).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return (v / scale).detach()
 
 
 # --- the prior in exact arithmetic ------------------------------------------------------------
@@ -363,11 +444,11 @@ class ExactPrior:
         return self.join(psi.flatten(1).T)
 
     def canvas(self, h: int, w: int) -> Tensor:
-        """Where the decoder notes the latents it has decoded, for the context of those that follow."""
-        return torch.zeros(h, w, self.config.M, dtype=torch.float64)
+        """Where the decoder notes what it sees of the latents it has decoded: (h, w, views · M)."""
+        return torch.zeros(h, w, self.config.views * self.config.M, dtype=torch.float64)
 
     def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float) -> None:
-        """Write symbols (M, n) into the canvas, in units of their size. The hyperprior alone has no use for them."""
+        """Note symbols (M, n) on the canvas. The hyperprior alone has no use for them."""
 
     def gaussians(self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float) -> Gaussians:
         """The Gaussians of the symbols at n positions: mean and scale (M, n)."""
@@ -394,13 +475,23 @@ class HyperpriorCodec(LatentCodec):
 
     ``encode`` is :meth:`analyse`, once per picture, then :meth:`quantise` and :meth:`write` for each λ; ``decode``
     is :meth:`read` and :meth:`reconstruct`.
+
+    Args:
+        weights: name of trained weights, see ``edu-compress codecs``.
+        model: a model to use instead, under that name.
+        refine: number of gradient steps by which the encoder improves y for each picture, see :func:`refine`; slow.
     """
 
     name = model_name = "hyperprior"
     sections = ("z", "y")
 
-    def __init__(self, weights: str = "", model: Hyperprior | None = None):
+    def __init__(self, weights: str = "", model: Hyperprior | None = None, refine: int = 0):
         super().__init__(weights, model)
+        if not isinstance(refine, int) or refine < 0:
+            raise SettingError(f"refine is a number of gradient steps, 0 or more, not {refine!r}.")
+        if refine and self.model.config.distortion != "mse":
+            raise SettingError(f"refine minimises the squared error; the weights {self.weights!r} are for MS-SSIM.")
+        self.refine = refine
         self.prior = ExactPrior(self.model)
 
     def passes(self, h: int, w: int) -> list[np.ndarray]:
@@ -417,7 +508,10 @@ class HyperpriorCodec(LatentCodec):
         """
         image = images.as_image(image)
         lam = self.check_lam(setting)
-        return self.write(self.quantise(self.analyse(image), lam), image.shape[:2], lam)
+        y = self.analyse(image)
+        if self.refine:
+            y = refine(self.model, self.pixels(image), y[None].clone(), torch.tensor([lam]), self.refine)[0]
+        return self.write(self.quantise(y, lam), image.shape[:2], lam)
 
     @torch.inference_mode()
     def quantise(self, y: Tensor, lam: float) -> Latents:

@@ -71,7 +71,6 @@ from .errors import CodecError, SettingError
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_EVERY = 180.0  # seconds: what a power cut costs
-REFERENCE_LAM = 0.01  # there, the loss of a sample is J itself
 
 # --- recipes ----------------------------------------------------------------------------------
 
@@ -100,7 +99,6 @@ class Recipe:
         take: the parts of them that are taken, such as ["g_a", "g_s"]; if empty, all of them.
         frozen: parts of the model that stay as they are,
         frozen_steps: for so many steps; if 0, to the end.
-        distortion: "mse", or "ms_ssim" for D = 1 - MS-SSIM.
     """
 
     name: str
@@ -123,7 +121,6 @@ class Recipe:
     take: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
     frozen_steps: int = 0
-    distortion: str = "mse"
 
     def __post_init__(self):
         types = {"int": int, "float": float, "bool": bool, "str": str, "dict[str, Any]": dict, "list[str]": list}
@@ -141,8 +138,6 @@ class Recipe:
             raise SettingError(f"In the recipe, crop = {self.crop} should be a multiple of 16, the models' stride.")
         if not (0 <= self.decay <= 1 and 0 <= self.ema < 1):
             raise SettingError("In the recipe, decay should be from 0 to 1, and ema from 0 to less than 1.")
-        if self.distortion not in DISTORTIONS:
-            raise SettingError(f"In the recipe, distortion is 'mse' or 'ms_ssim', not {self.distortion!r}.")
         if self.take and not self.start:
             raise SettingError("In the recipe, take names parts of the weights in start, but there is no start.")
         if self.precision not in ("float32", "bfloat16"):
@@ -193,11 +188,12 @@ def ms_ssim_distortion(x_hat: Tensor, x: Tensor) -> Tensor:
     return torch.stack([1 - metrics.ms_ssim(a.permute(1, 2, 0), b.permute(1, 2, 0), data_range=1.0) for a, b in pairs])
 
 
-DISTORTIONS = {"mse": mean_squared_error, "ms_ssim": ms_ssim_distortion}
+DISTORTIONS = {"mse": (mean_squared_error, 0.01), "ms_ssim": (ms_ssim_distortion, 20.0)}
+"""D by name, and the λ at which the loss of a sample is J itself."""
 
 
 def rate_distortion_loss(
-    output: Mapping[str, Any], x: Tensor, lam: Tensor, distortion: str = "mse", reference: float = REFERENCE_LAM
+    output: Mapping[str, Any], x: Tensor, lam: Tensor, distortion: str = "mse"
 ) -> dict[str, Tensor]:
     """Rate, distortion, and what is minimised: the mean over the batch of (R + λ D) / √λ, times a constant.
 
@@ -206,15 +202,14 @@ def rate_distortion_loss(
         x: pixels (B, 3, H, W) in [0, 1].
         lam: λ of each sample (B,).
         distortion: D, a name in :data:`DISTORTIONS`.
-        reference: the λ at which the loss of a sample is J itself.
 
     Returns:
         ``loss``, a scalar, and for each sample (B,): ``bpp`` (estimated), ``mse`` (0 ... 255 scale), ``psnr`` (dB).
     """
     bits = sum(-torch.log2(p).flatten(1).sum(1) for p in output["likelihoods"].values())  # (B,)
     bpp = bits / (x.shape[2] * x.shape[3])
-    mse = mean_squared_error(output["x_hat"], x)
-    D = mse if distortion == "mse" else DISTORTIONS[distortion](output["x_hat"], x)
+    measure, reference = DISTORTIONS[distortion]
+    D, mse = measure(output["x_hat"], x), mean_squared_error(output["x_hat"].detach(), x)
     loss = ((bpp + lam * D) * torch.sqrt(reference / lam)).mean()
     return {"loss": loss, "bpp": bpp, "mse": mse, "psnr": 20 * math.log10(255) - 10 * torch.log10(mse)}
 
@@ -410,8 +405,7 @@ class Trainer:
         return torch.stack([result[key].detach().mean() for key in ("loss", "bpp", "psnr")])
 
     def _loss(self, output: dict[str, Any], x: Tensor, lam: Tensor) -> dict[str, Tensor]:
-        reference = REFERENCE_LAM if self.recipe.distortion == "mse" else math.sqrt(math.prod(self.model.lam_range))
-        return rate_distortion_loss(output, x, lam, self.recipe.distortion, reference)
+        return rate_distortion_loss(output, x, lam, getattr(self.model.config, "distortion", "mse"))
 
     def _update_average(self) -> None:
         """Move the average towards the weights; faster in the beginning, to forget what it began with."""
