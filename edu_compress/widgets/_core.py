@@ -13,8 +13,10 @@ a millisecond of drawing instead of a whole matplotlib figure.
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import anywidget
@@ -23,8 +25,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageColor
 
 from .. import images
 from ..errors import CodecError
@@ -138,6 +141,52 @@ def figure_pixels(figure: Figure) -> np.ndarray:
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
     plt.close(figure)
     return pixels
+
+
+def small_png(picture: np.ndarray, colours: int, keep: Sequence[str] = ()) -> bytes:
+    """Return a PNG file of uint8 [H, W, 3] with at most so many colours; small rather than quick.
+
+    Args:
+        keep: colours to keep as they are, such as those of lines: they are few pixels, and would be given to their
+            neighbours.
+    """
+    adaptive = Image.fromarray(picture).quantize(colours - len(keep)).getpalette()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(adaptive + [channel for colour in keep for channel in ImageColor.getrgb(colour)])
+    buffer = io.BytesIO()
+    drawn = Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
+    drawn.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def row(*children: W.Widget) -> W.Box:
+    """Side by side where there is room, else below one another."""
+    return W.Box(children, layout=W.Layout(display="flex", flex_flow="row wrap", overflow="visible", max_width="100%"))
+
+
+def panel(*children: W.Widget) -> W.VBox:
+    """Below one another, with some room around."""
+    return W.VBox(children, layout=W.Layout(margin="4px 16px 8px 0", overflow="visible", max_width="100%"))
+
+
+def colour_scale(colormap: str, low: str, high: str) -> str:
+    """Return a colour scale with its two ends in words, as HTML."""
+    shades = ", ".join(to_hex(plt.get_cmap(colormap)(k / 8)) for k in range(9))
+    bar = f"width:80px; height:12px; border:1px solid #bbb; background:linear-gradient(to right, {shades})"
+    return f"<div style='display:flex; align-items:center; gap:6px'>{low}<div style='{bar}'></div>{high}</div>"
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: a second one saves 10 ms if its core is idle, and costs 200 ms if it is busy."""
+    import torch  # here, because the first lessons do without it
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class PlotFrame:

@@ -16,28 +16,35 @@ ready made, for readers who have no kernel.
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import ipywidgets as W
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
-from PIL import Image, ImageColor
+from PIL import Image
 
 from .. import images, metrics, plots
 from ..codec import open_codec
 from ..factorized import STRIDE, FactorizedCodec
 from ..rate_distortion import lagrangian
-from ._core import LessonWidget, PhotoChooser, PlotFrame, Stage, figure_pixels
+from ._core import (
+    LessonWidget,
+    PhotoChooser,
+    PlotFrame,
+    Stage,
+    colour_scale,
+    figure_pixels,
+    one_thread,
+    panel,
+    row,
+    small_png,
+)
 
 QUALITIES = range(1, 96)
 """Of the JPEG files that ours are compared with."""
@@ -45,6 +52,7 @@ CURVE_POINTS = 11
 CROP = 60  # pixels a side, shown three times as large
 TANGENT, RATE, DISTORTION = plots.GREEN, plots.BLUE, "#6A51A3"
 ERROR_SCALE = 32  # grey levels that are drawn darkest
+LINES = (TANGENT, RATE, DISTORTION, plots.ORANGE, *(plots.STYLE[name].color for name in ("factorized", "libjpeg")))
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ class LambdaExplorer(LessonWidget):
         self.numbers = W.HTML()
         self._bits_scale = W.HTML()
         self._titles = {name: W.HTML() for name in ("picture", "jpeg", "bits")}
-        super().__init__([self.photos, _row(self.lam, W.HTML("bits per pixel, for one unit of MSE")), self._panels()])
+        super().__init__([self.photos, row(self.lam, W.HTML("bits per pixel, for one unit of MSE")), self._panels()])
         self.add_class("edu-lambda")
         self.photos.observe(lambda _: self._analyse(), "image")
         self.lam.observe(lambda _: self._code(), "value")
@@ -133,18 +141,18 @@ class LambdaExplorer(LessonWidget):
 
     def _panels(self) -> W.Box:
         vertical = W.HBox([W.HTML("distortion as"), self.axes], layout=W.Layout(margin="0 0 0 50px"))
-        return _row(
-            _panel(self._titles["picture"], self.picture),
-            _panel(W.HTML("<b>the R-D plane</b> of this photograph"), self.plane, vertical),
-            _panel(self.numbers),
-            _row(
-                _panel(W.HTML("<b>original</b>, × 3"), self.original),
-                _panel(W.HTML("<b>decoded</b>"), self.crop),
-                _panel(self._titles["jpeg"], self.jpeg),
+        return row(
+            panel(self._titles["picture"], self.picture),
+            panel(W.HTML("<b>the R-D plane</b> of this photograph"), self.plane, vertical),
+            panel(self.numbers),
+            row(
+                panel(W.HTML("<b>original</b>, × 3"), self.original),
+                panel(W.HTML("<b>decoded</b>"), self.crop),
+                panel(self._titles["jpeg"], self.jpeg),
             ),
-            _row(
-                _panel(W.HTML("<b>error</b>, root mean square over R, G, B"), self.error, W.HTML(_ERROR_LEGEND)),
-                _panel(self._titles["bits"], self.bits, self._bits_scale),
+            row(
+                panel(W.HTML("<b>error</b>, root mean square over R, G, B"), self.error, W.HTML(_ERROR_LEGEND)),
+                panel(self._titles["bits"], self.bits, self._bits_scale),
             ),
         )
 
@@ -153,7 +161,7 @@ class LambdaExplorer(LessonWidget):
     def _analyse(self) -> None:
         """Run g_a, trace the curves of our codec and of JPEG, and draw what does not move."""
         image = self.photos.image
-        with _one_thread():
+        with one_thread():
             self._y = self.codec.analyse(image)
         self.curve = [self.code(lam) for lam in np.geomspace(*self.codec.model.lam_range, CURVE_POINTS)]
         self._jpegs = [self._jpeg.encode(image, quality) for quality in QUALITIES]
@@ -168,7 +176,7 @@ class LambdaExplorer(LessonWidget):
         image = self.photos.image
         # a slider's end is 10**log10(λ), which is not quite λ
         lam = self.codec.check_lam(float(np.clip(lam, *self.codec.model.lam_range)))
-        with _one_thread():
+        with one_thread():
             data = self.codec.write(self.codec.quantise(self._y, lam), image.shape[:2], lam)
             container, symbols = self.codec.read(data)
             decoded = self.codec.reconstruct(symbols, image.shape[:2], container.setting)
@@ -242,7 +250,7 @@ class LambdaExplorer(LessonWidget):
         self.numbers.value = self._numbers(coded)
         self._titles["picture"].value = _picture_title(coded)
         self._titles["bits"].value = _bits_title(coded)
-        self._bits_scale.value = _colour_scale("Blues", "0", _bits_label(coded))
+        self._bits_scale.value = colour_scale("Blues", "0", _bits_label(coded))
         self._show_crops()
 
     @staticmethod
@@ -340,7 +348,7 @@ class LambdaExplorer(LessonWidget):
             axes[name].add_patch(Rectangle((left, top), columns, rows, fill=False, color=plots.ORANGE))
         for name in (*pictures, "numbers"):
             axes[name].set_axis_off()
-        return _png(_few_colours(figure_pixels(figure), 256))
+        return small_png(figure_pixels(figure), 256, LINES)
 
     def twin(self, steps: int = 13, quality: int = 80) -> str:
         """Return the widget as one piece of HTML that needs no kernel: a slider between ready-made steps of λ.
@@ -366,14 +374,14 @@ class LambdaExplorer(LessonWidget):
         """
         coded = [self.code(lam) for lam in np.geomspace(*self.codec.model.lam_range, steps)]
         height, width = self.photos.image.shape[:2]
-        plane = _few_colours(np.asarray(Image.open(io.BytesIO(self.plane.png))), 64)
+        plane = small_png(np.asarray(Image.open(io.BytesIO(self.plane.png))), 64, LINES)
         data = {
             "width": width,
             "height": height,
             "crop": self._crop_box(),
             "start": int(np.argmin([abs(np.log(one.lam / self.lam.value)) for one in coded])),
             "original": _webp(self.photos.image, quality),
-            "plane": {"width": plane.width, "height": plane.height, "source": _data_url("png", _png(plane))},
+            "plane": {"width": self.plane.width, "height": self.plane.height, "source": _data_url("png", plane)},
             "errorScale": _ERROR_LEGEND,
             "steps": [self._twin_step(one) for one in coded],
         }
@@ -395,9 +403,9 @@ class LambdaExplorer(LessonWidget):
             "jpegTitle": _jpeg_title(jpeg),
             "numbers": self._numbers(coded),
             "error": _webp(np.asarray(error.reduce(2)), 50),
-            "bits": _data_url("png", _png(_few_colours(self._bits_map(coded), 32))),
+            "bits": _data_url("png", small_png(self._bits_map(coded), 32)),
             "bitsTitle": _bits_title(coded),
-            "bitsScale": _colour_scale("Blues", "0", _bits_label(coded)),
+            "bitsScale": colour_scale("Blues", "0", _bits_label(coded)),
             "jpeg": _data_url("jpeg", jpeg),
             "overlay": self._overlay(coded),
         }
@@ -423,26 +431,6 @@ class LambdaExplorer(LessonWidget):
 # --- small parts ------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: a second one saves 10 ms if its core is idle, and costs 200 ms if it is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _row(*children: W.Widget) -> W.Box:
-    """Side by side where there is room, else below one another."""
-    return W.Box(children, layout=W.Layout(display="flex", flex_flow="row wrap", overflow="visible", max_width="100%"))
-
-
-def _panel(*children: W.Widget) -> W.VBox:
-    return W.VBox(children, layout=W.Layout(margin="4px 16px 8px 0", overflow="visible", max_width="100%"))
-
-
 def _picture_title(coded: CodedPhoto) -> str:
     return f"<b>decoded</b> from {len(coded.data):,} bytes; click to move the crop"
 
@@ -460,32 +448,7 @@ def _bits_label(coded: CodedPhoto) -> str:
     return f"{most:.0f} bits per {STRIDE} × {STRIDE} pixels ({most / STRIDE**2:.2f} per pixel)"
 
 
-def _colour_scale(colormap: str, low: str, high: str) -> str:
-    """Return a colour scale with its two ends in words, as HTML."""
-    shades = ", ".join(to_hex(plt.get_cmap(colormap)(k / 4)) for k in range(5))
-    bar = f"width:80px; height:12px; border:1px solid #bbb; background:linear-gradient(to right, {shades})"
-    return f"<div style='display:flex; align-items:center; gap:6px'>{low}<div style='{bar}'></div>{high}</div>"
-
-
-_ERROR_LEGEND = _colour_scale("Purples", "0", f"{ERROR_SCALE} grey levels or more")
-
-
-def _few_colours(picture: np.ndarray, count: int) -> Image.Image:
-    """Return the picture (uint8 [H, W, 3]) with at most ``count`` colours, so that its PNG file is small.
-
-    The colours of lines are kept: they are few pixels, and would be given to their neighbours.
-    """
-    lines = [TANGENT, RATE, DISTORTION, plots.ORANGE, *(plots.STYLE[name].color for name in ("factorized", "libjpeg"))]
-    adaptive = Image.fromarray(picture).quantize(count - len(lines)).getpalette()
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(adaptive + [channel for color in lines for channel in ImageColor.getrgb(color)])
-    return Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+_ERROR_LEGEND = colour_scale("Purples", "0", f"{ERROR_SCALE} grey levels or more")
 
 
 def _webp(picture: np.ndarray, quality: int) -> str:
