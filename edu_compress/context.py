@@ -125,8 +125,6 @@ def checkerboard_passes(h: int, w: int) -> list[np.ndarray]:
 class ExactContextPrior(ExactPrior):
     """An :class:`~edu_compress.hyperprior.ExactPrior` with the masked convolution, as a product of gathered rows."""
 
-    AT_ONCE = 4096  # positions; their neighbours take 100 MB
-
     def __init__(self, model: ContextModel):
         super().__init__(model)
         seen = model.context.mask
@@ -153,8 +151,7 @@ class ExactContextPrior(ExactPrior):
         return y_hat if self.config.mean else np.abs(y_hat)
 
     def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
-        parts = [positions[i : i + self.AT_ONCE] for i in range(0, len(positions), self.AT_ONCE)]
-        return torch.cat([features[part] + self.join_context(self._phi(canvas, part)) for part in parts])
+        return features[positions] + self.join_context(self._phi(canvas, positions))
 
     def _phi(self, canvas: Tensor, positions: np.ndarray) -> Tensor:
         """Context features φ of n positions: (n, C)."""

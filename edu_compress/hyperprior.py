@@ -59,7 +59,7 @@ from .entropy_coding import (
     shifted_gaussian_tables,
 )
 from .entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
-from .errors import SettingError
+from .errors import BitstreamError, SettingError
 from .exact import ExactLinear, activation, exact, on_grid
 from .factorized import (
     FactorizedConfig,
@@ -469,6 +469,14 @@ class ExactPrior:
 
 # --- the codec --------------------------------------------------------------------------------
 
+AT_ONCE = 4096
+"""Positions for which Gaussians are computed together: a picture of 1 megapixel; a context model takes 200 MB."""
+
+
+def in_pieces(positions: np.ndarray) -> list[np.ndarray]:
+    """Cut numbers of positions into pieces of at most :data:`AT_ONCE`, in order."""
+    return np.split(positions, range(AT_ONCE, len(positions), AT_ONCE))
+
 
 class HyperpriorCodec(LatentCodec):
     """Writes ``.edc`` files with a trained :class:`Hyperprior`; the setting is λ, any number in ``lam_range``.
@@ -498,6 +506,10 @@ class HyperpriorCodec(LatentCodec):
         """The positions (numbered in raster order) that are decoded together, first to last. Here: all at once."""
         return [np.arange(h * w)]
 
+    def _pieces(self, h: int, w: int) -> list[np.ndarray]:
+        """The passes, those of large pictures cut so that memory holds out, and so that missing data are noticed."""
+        return [piece for positions in self.passes(h, w) for piece in in_pieces(positions)]
+
     # --- encoding
 
     def encode(self, image: np.ndarray, setting: float) -> bytes:
@@ -526,8 +538,11 @@ class HyperpriorCodec(LatentCodec):
         M, h, w = latents.y.shape
         canvas, everywhere = self.prior.canvas(h, w), np.arange(h * w)
         self.prior.note(canvas, everywhere, latents.y.reshape(M, -1), lam)
-        found = self.prior.gaussians(self.prior.features(latents.z, lam, h, w), canvas, everywhere, lam)
-        return Gaussians(found.mean.reshape(M, h, w), found.scale.reshape(M, h, w))
+        features = self.prior.features(latents.z, lam, h, w)
+        found = [self.prior.gaussians(features, canvas, positions, lam) for positions in in_pieces(everywhere)]
+        mean = np.concatenate([piece.mean for piece in found], axis=1)
+        scale = np.concatenate([piece.scale for piece in found], axis=1)
+        return Gaussians(mean.reshape(M, h, w), scale.reshape(M, h, w))
 
     def write(self, latents: Latents, size: tuple[int, int], lam: float) -> bytes:
         """Symbols -> a complete file; ``size`` is (height, width) of the picture."""
@@ -536,7 +551,7 @@ class HyperpriorCodec(LatentCodec):
         M, h, w = latents.y.shape
         values, index = (sign * (latents.y - whole)).reshape(M, -1), index.reshape(M, -1)
         encoder = FastEncoder()
-        for positions in self.passes(h, w):
+        for positions in self._pieces(h, w):
             encoder.encode(values[:, positions], index[:, positions], shifted_gaussian_tables())
         z = encode_values(latents.z, channel_of_each(latents.z.shape), self.prior.at(lam).z_tables)
         return Container(self.name, *size, lam, {"z": z, "y": encoder.finish()}, self.weights).pack()
@@ -562,16 +577,21 @@ class HyperpriorCodec(LatentCodec):
         z = decode_values(container.sections["z"], channel_of_each((len(z_tables), *z_size)), z_tables)
 
         features, canvas = self.prior.features(z, lam, h, w), self.prior.canvas(h, w)
-        y, mean, scale = (np.zeros((self.model.config.M, h * w), np.int64) for _ in range(3))
         decoder, tables = FastDecoder(container.sections["y"]), shifted_gaussian_tables()
-        for positions in self.passes(h, w):
+        pieces, decoded = self._pieces(h, w), []
+        for positions in pieces:
+            if decoder.exhausted:
+                raise BitstreamError("The coded picture is incomplete: its data end too early.")
             here = self.prior.gaussians(features, canvas, positions, lam)
             whole, sign, index = shifted(here.mean, here.scale)
             symbols = sign * decoder.decode(index, tables) + whole
             self.prior.note(canvas, positions, symbols, lam)
-            y[:, positions], mean[:, positions], scale[:, positions] = symbols, here.mean, here.scale
+            decoded.append((symbols, here.mean, here.scale))
         decoder.finish()
-        y, mean, scale = (part.reshape(-1, h, w) for part in (y, mean, scale))
+        raster = np.argsort(np.concatenate(pieces))
+        y, mean, scale = (
+            np.concatenate(parts, axis=1)[:, raster].reshape(-1, h, w) for parts in zip(*decoded, strict=True)
+        )
         return container, Latents(y, z), Gaussians(mean, scale)
 
     @torch.inference_mode()
