@@ -1,0 +1,62 @@
+"""Small untrained models of the learned codecs, for tests: nothing depends on the weights that the course ships.
+
+Their linear path makes them DCT codecs, so their pictures can be recognised, and what they predict varies from
+position to position as if they had learned.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from edu_compress import images
+from edu_compress.context import CheckerboardCodec, ContextCodec, ContextConfig, ContextModel
+from edu_compress.hyperprior import Hyperprior, HyperpriorCodec, HyperpriorConfig
+
+SMALL = {"N": 4, "M": 16, "H": 8, "Z": 4, "E": 16}
+
+
+def lively(model: Hyperprior, seed: int = 0) -> Hyperprior:
+    """Move a fresh model away from its cautious first weights: μ, σ and z vary, and so does what depends on λ."""
+    torch.manual_seed(seed)
+    if model.config.dct:
+        photo = torch.from_numpy(images.sample("coffee")[:384, :576].copy())
+        model.initialise(photo.permute(2, 0, 1)[None].float() / 255)
+    with torch.no_grad():
+        nn.init.normal_(model.entropy_parameters[-1].weight, std=0.7 / model.config.E**0.5)
+        nn.init.normal_(model.entropy_parameters[-1].bias, std=0.2)
+        model.h_a[-1].weight.mul_(4)
+        for per_lambda in (model.gain, model.z_gain, model.bias, model.pull):
+            for p in per_lambda.parameters() if per_lambda is not None else ():
+                p.add_(0.2 * torch.randn_like(p))
+        for p in model.density.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+        if isinstance(model, ContextModel):
+            nn.init.normal_(model.join_context.weight, std=2 / model.config.C**0.5)
+    return model.eval()
+
+
+def model_of(name: str, seed: int = 0, **changes) -> Hyperprior:
+    """A small lively model: "hyperprior", "scale_hyperprior", "context" or "checkerboard"."""
+    torch.manual_seed(seed)
+    if name in ("hyperprior", "scale_hyperprior"):
+        return lively(Hyperprior(HyperpriorConfig(**{**SMALL, "mean": name == "hyperprior", **changes})), seed)
+    mask = "raster" if name == "context" else "checkerboard"
+    return lively(ContextModel(ContextConfig(**{**SMALL, "C": 8, "mask": mask, **changes})), seed)
+
+
+CODECS = {
+    "hyperprior": HyperpriorCodec,
+    "scale_hyperprior": HyperpriorCodec,
+    "context": ContextCodec,
+    "checkerboard": CheckerboardCodec,
+}
+
+
+def codec_of(name: str, seed: int = 0, **changes) -> HyperpriorCodec:
+    """A codec with such a model, under the weights "small"."""
+    return CODECS[name]("small", model_of(name, seed, **changes))
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """A piece of a photograph."""
+    return images.sample("coffee")[100 : 100 + height, 60 : 60 + width]
