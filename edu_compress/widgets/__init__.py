@@ -13,6 +13,8 @@ _HOME: dict[str, str] = {
     **dict.fromkeys(("IntervalNarrowing", "HuffmanTree", "HistogramModel"), "entropy_coding"),
     **dict.fromkeys(("ToyExplorer", "toy_figure"), "toy"),
     "LatentTraversal": "vae",
+    "BitAllocation": "hyperprior",
+    "DecodeOrder": "context",
 }
 
 __all__ = list(_HOME)
