@@ -18,9 +18,9 @@ import torch
 from numpy._core._multiarray_umath import __cpu_baseline__, __cpu_features__
 from small_models import CODECS, model_of, picture
 
-from edu_compress import pretrained
+from edu_compress import images, open_codec, pretrained
 from edu_compress.factorized import FactorizedCodec
-from edu_compress.hyperprior import Latents
+from edu_compress.hyperprior import Latents, gaussian_likelihood
 
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / "golden"
@@ -173,3 +173,29 @@ def test_the_machines_were_really_different(reports):
 def test_in_floating_point_they_would_disagree(name, files, reports):
     """The control: the same networks in floats do depend on the machine, so the tests above can fail."""
     assert len({found[f"{name} in floats"] for found in (files[1], *reports.values())}) > 1
+
+
+# --- what exactness costs -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["hyperprior", "context", "checkerboard"])
+def test_exact_arithmetic_costs_less_than_a_fifth_of_a_percent(name):
+    """With the course's own weights: all that is rounded, against the network in floats; then real files."""
+    codec = open_codec(name)
+    in_floats = in_exact = in_files = 0.0  # bits
+    for sample in ("coffee", "astronaut"):
+        photo = images.sample(sample)[:384, :512]
+        y = codec.analyse(photo)
+        for lam in (0.001, 0.01, 0.05):
+            lam = codec.check_lam(lam)
+            latents = codec.quantise(y, lam)
+            estimate, gaussians = codec.bits(latents, lam), codec.predict(latents, lam)
+            side = estimate["z"].sum(dtype=float)
+            in_floats += estimate["y"].sum(dtype=float) + side
+            tensors = (torch.from_numpy(part) for part in (latents.y, gaussians.mu, gaussians.sigma))
+            in_exact += -torch.log2(gaussian_likelihood(*tensors)).sum().item() + side
+            ledger = codec.ledger(codec.write(latents, photo.shape[:2], lam))
+            in_files += 8 * (ledger["y"] + ledger["z"] - 16)  # at the end of a stream, up to two words are not full
+    print(f"\n{name}: exact {100 * (in_exact / in_floats - 1):+.4f} %, files {100 * (in_files / in_floats - 1):+.4f} %")
+    assert abs(in_exact / in_floats - 1) < 0.002
+    assert in_files < 1.002 * in_floats
