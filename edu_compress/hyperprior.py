@@ -83,6 +83,7 @@ class HyperpriorConfig(FactorizedConfig):
     Attributes:
         H: channels inside h_a and h_s.
         Z: channels of z.
+        S: positions of y for each of z, across and down; 4 in the papers, 2 here, which learns faster.
         E: channels of the last hidden layer before μ and σ.
         K: side of the kernels in the first layer of h_a.
         mean: whether μ is predicted, not only σ.
@@ -92,11 +93,17 @@ class HyperpriorConfig(FactorizedConfig):
 
     M: int = 256
     H: int = 64
-    Z: int = 48
+    Z: int = 24
+    S: int = 2
     E: int = 192
     K: int = 1
     mean: bool = True
     logs: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.S not in (2, 4):
+            raise ValueError(f"S is 2 or 4, not {self.S}")
 
     @property
     def views(self) -> int:
@@ -155,20 +162,24 @@ def centre_of_mass(k: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
 # --- the model --------------------------------------------------------------------------------
 
 
-def hyper_analysis(into: int, H: int, Z: int, K: int) -> nn.Sequential:
-    """h_a: (B, into, h, w) -> (B, Z, h/4, w/4), rounded up."""
+def hyper_analysis(into: int, config: HyperpriorConfig) -> nn.Sequential:
+    """h_a: (B, into, h, w) -> (B, Z, h/S, w/S), rounded up."""
+    H, Z, K = config.H, config.Z, config.K
+    last = nn.Conv2d(H, Z, 5, stride=2, padding=2) if config.S == 4 else nn.Conv2d(H, Z, 3, padding=1)
     return nn.Sequential(
         nn.Conv2d(into, H, K, padding=K // 2), nn.ReLU(),
         nn.Conv2d(H, H, 5, stride=2, padding=2), nn.ReLU(),
-        nn.Conv2d(H, Z, 5, stride=2, padding=2),
+        last,
     )  # fmt: skip
 
 
-def hyper_synthesis(Z: int, H: int) -> nn.Sequential:
-    """The first layers of h_s: (B, Z, h/4, w/4) -> features (B, H, h, w)."""
+def hyper_synthesis(config: HyperpriorConfig) -> nn.Sequential:
+    """The first layers of h_s: (B, Z, h/S, w/S) -> features (B, H, h, w), or a little more where z was rounded up."""
+    H, Z = config.H, config.Z
+    up = {"stride": 2, "padding": 2, "output_padding": 1}
     return nn.Sequential(
-        nn.ConvTranspose2d(Z, H, 5, stride=2, padding=2, output_padding=1), nn.ReLU(),
-        nn.ConvTranspose2d(H, H, 5, stride=2, padding=2, output_padding=1), nn.ReLU(),
+        nn.ConvTranspose2d(Z, H, 5, **up) if config.S == 4 else nn.Conv2d(Z, H, 3, padding=1), nn.ReLU(),
+        nn.ConvTranspose2d(H, H, 5, **up), nn.ReLU(),
         nn.Conv2d(H, H, 3, padding=1), nn.ReLU(),
     )  # fmt: skip
 
@@ -184,9 +195,9 @@ class Hyperprior(Transforms):
         super().__init__(config)
         M, H, Z, E = config.M, config.H, config.Z, config.E
         anchors = (config.lowest, config.highest, config.gains)
-        self.h_a = hyper_analysis(config.views * M, H, Z, config.K)
+        self.h_a = hyper_analysis(config.views * M, config)
         self.density = FactorizedDensity(Z)
-        self.h_s = hyper_synthesis(Z, H)
+        self.h_s = hyper_synthesis(config)
         self.join = nn.Sequential(nn.Conv2d(H, E, 1))
         self.entropy_parameters = nn.Sequential(nn.ReLU(), nn.Conv2d(E, (1 + config.mean) * M, 1))
         self.bias = Bias(E, *anchors) if config.gains else None
@@ -197,8 +208,10 @@ class Hyperprior(Transforms):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # weaker ones let z drown in its noise
         nn.init.normal_(self.entropy_parameters[-1].weight, std=0.01)  # begin at the measured deviations
         nn.init.zeros_(self.entropy_parameters[-1].bias)
-        if self.z_gain is not None:
-            nn.init.zeros_(self.z_gain.log_gain)
+        if self.z_gain is not None:  # the less quality, the fewer bits for z
+            self.z_gain.log_gain.data.copy_(torch.linspace(-0.6, 0.6, config.gains)[:, None])
+
+    fast = ("density.", "z_gain.")
 
     HYPER = 4.0  # what z is divided by before h_s; its deviation at the beginning, well above that of the noise
 
@@ -228,7 +241,7 @@ class Hyperprior(Transforms):
         return y if self.config.mean else torch.abs(y)
 
     def hyper_latent(self, y: Tensor) -> Tensor:
-        """y (B, M, h, w) -> z (B, Z, h/4, w/4)."""
+        """y (B, M, h, w) -> z (B, Z, h/S, w/S)."""
         return self.HYPER * self.h_a(self.view(y))
 
     def features(self, z_hat: Tensor, size: torch.Size) -> Tensor:
@@ -280,26 +293,32 @@ class Hyperprior(Transforms):
                 codec does.
 
         Returns:
-            ``x_hat`` (B, 3, H, W) and ``likelihoods`` {"y": (B, M, H/16, W/16), "z": (B, Z, H/64, W/64)}.
+            ``x_hat`` (B, 3, H, W) and ``likelihoods`` {"y": (B, M, H/16, W/16), "z": (B, Z, H/16S, W/16S)}.
         """
         return self.code_latents(self.analyse(x), lam, quantiser)
 
-    def code_latents(self, y: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed") -> dict:
-        """The second half of :meth:`forward`, from y (B, M, h, w) on."""
+    def code_latents(
+        self, y: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed", synthesis: bool = True
+    ) -> dict:
+        """The second half of :meth:`forward`, from y (B, M, h, w) on; without ``synthesis`` there is no ``x_hat``."""
         quantise: Callable = QUANTISERS[quantiser] if isinstance(quantiser, str) else quantiser
         scale, z_scale = self.scale_of(lam), self.z_scale_of(lam)  # (B, M, 1, 1), (B, Z, 1, 1)
         z_rate, z_hat = quantise(self.hyper_latent(y) * z_scale)
         y_rate, y_hat = quantise(y * scale)
-
         mu, sigma = self.gaussians(y_hat / scale, z_hat / z_scale, lam)
-        # no gradient to μ and σ from the distortion: they are to describe y
-        return {
-            "x_hat": self.synthesise(self.reconstruction(y_hat, mu.detach(), sigma.detach(), lam) / scale),
-            "likelihoods": {
-                "y": gaussian_likelihood(y_rate, mu, sigma),
-                "z": self.density.likelihood(z_rate / z_scale, 1 / z_scale),
-            },
+        likelihoods = {
+            "y": gaussian_likelihood(y_rate, mu, sigma),
+            "z": self.density.likelihood(z_rate / z_scale, 1 / z_scale),
         }
+        if not synthesis:
+            return {"likelihoods": likelihoods}
+        # no gradient to μ and σ from the distortion: they are to describe y
+        y_hat = self.reconstruction(y_hat, mu.detach(), sigma.detach(), lam) / scale
+        return {"x_hat": self.synthesise(y_hat), "likelihoods": likelihoods}
+
+    def hyper_size(self, h: int, w: int) -> tuple[int, int]:
+        """Height and width of z for a latent of h x w."""
+        return -(-h // self.config.S), -(-w // self.config.S)
 
 
 def gumbel_round(v: Tensor, temperature: float) -> Tensor:
@@ -357,7 +376,7 @@ class Latents:
 
     Attributes:
         y: integers (M, h, w).
-        z: integers (Z, h/4, w/4), rounded up.
+        z: integers (Z, h/S, w/S), rounded up.
     """
 
     y: np.ndarray
@@ -439,7 +458,7 @@ class ExactPrior:
 
     def features(self, z: np.ndarray, lam: float, h: int, w: int) -> Tensor:
         """Symbols of z -> what the hyperprior says of each position: (h w, E)."""
-        z_hat = torch.from_numpy(z * self.at(lam).z_step[:, None, None])  # (Z, h/4, w/4)
+        z_hat = torch.from_numpy(z * self.at(lam).z_step[:, None, None])  # (Z, h/S, w/S)
         psi = self.h_s(z_hat[None] / self.model.HYPER)[0, :, :h, :w]  # (H, h, w)
         return self.join(psi.flatten(1).T)
 
@@ -571,7 +590,7 @@ class HyperpriorCodec(LatentCodec):
     def read(self, data: bytes) -> tuple[Container, Latents, Gaussians]:
         """File -> its container, its symbols, and the Gaussians they were coded with."""
         container, h, w = self.open_container(data)
-        lam, z_size = container.setting, (-(-h // 4), -(-w // 4))
+        lam, z_size = container.setting, self.model.hyper_size(h, w)
         z_tables = self.prior.at(lam).z_tables
         check_plausible(container, math.prod(z_size), z_tables, "z")
         z = decode_values(container.sections["z"], channel_of_each((len(z_tables), *z_size)), z_tables)
