@@ -309,6 +309,7 @@ _REQUIREMENTS = (
     "numpy",
     "scipy",
     "pillow",
+    "pillow-heif",
     "scikit-image",
     "matplotlib",
     "torch",

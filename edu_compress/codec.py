@@ -79,6 +79,7 @@ class Entry:
     suffix: str  # of the files it writes
     about: str
     signature: bytes = b""  # how its files begin; "" for .edc files, and for a codec whose files another one reads
+    signature_at: int = 0  # byte where the signature stands
 
 
 _ENTRIES = (
@@ -86,6 +87,7 @@ _ENTRIES = (
     Entry(
         "libjpeg", "standard_codecs:LibjpegCodec", "quality 1-100", ".jpg", "JPEG as Pillow's libjpeg-turbo writes it"
     ),
+    Entry("heic", "standard_codecs:HeicCodec", "quality 0-100", ".heic", "HEVC intra by x265", b"ftyphei", 4),
     Entry(
         "factorized", "factorized:FactorizedCodec", "λ 0.0004-0.05", ".edc", "learned transforms, one prior; lesson 05"
     ),
@@ -129,7 +131,7 @@ def identify(data: bytes) -> str:
     if data[: len(MAGIC)] == MAGIC:
         return Container.unpack(data).codec
     for entry in registry.values():
-        if entry.signature and data.startswith(entry.signature):
+        if entry.signature and data.startswith(entry.signature, entry.signature_at):
             return entry.name
     raise BitstreamError("This is not a file of any codec in the course (it starts with none of their signatures).")
 

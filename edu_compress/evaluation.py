@@ -133,7 +133,7 @@ def _curve(name: str, points: list[dict]) -> RDCurve:
 
 
 def _versions() -> dict[str, str]:
-    found = {package: importlib.metadata.version(package) for package in ("numpy", "pillow", "torch")}
+    found = {package: importlib.metadata.version(package) for package in ("numpy", "pillow", "pillow-heif", "torch")}
     return {"edu_compress": __version__, "python": platform.python_version(), **found}
 
 

@@ -84,14 +84,15 @@ def rd_plot(curves: RDCurve | Iterable[RDCurve], metric: str = "psnr", ax: Axes 
     """Draw rate-distortion curves: bits per pixel to the right, quality upwards; better is up and left.
 
     Args:
-        curves: one curve or several; a curve's ``codec`` picks its style, an unknown name gets a grey line.
+        curves: one curve or several; a curve's ``codec`` picks its style, an unknown name (a published curve) gets a
+            grey dashed line.
         metric: "psnr", "ms_ssim", "ms_ssim_db" or "mse", an attribute of the curve.
         ax: where to draw; a new figure if not given.
     """
     if ax is None:
         ax = plt.subplots(figsize=(6, 4))[1]
     for curve in [curves] if isinstance(curves, RDCurve) else curves:
-        style = STYLE.get(curve.codec, Style(curve.codec, "#777777", "."))
+        style = STYLE.get(curve.codec, Style(curve.codec, "#777777", ".", "--"))
         ax.plot(
             curve.bpp, getattr(curve, metric), label=style.label, color=style.color, marker=style.marker,
             linestyle=style.linestyle, markersize=5, linewidth=1.4, markeredgecolor="white", markeredgewidth=0.5,

@@ -154,7 +154,9 @@ def _to_json(point: RDPoint) -> dict[str, float | str]:
 
 
 def _from_json(entry: dict[str, float | str]) -> RDPoint:
-    return RDPoint(**{field.name: float(entry[field.name]) for field in fields(RDPoint)})
+    # published curves often lack the MSE, and always our settings: those are nan
+    optional = {"mse": math.nan, "setting": math.nan}
+    return RDPoint(**{field.name: float((optional | entry)[field.name]) for field in fields(RDPoint)})
 
 
 # --- choosing a setting -----------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edu_compress import CodecError, ImageError, SettingError, images, metrics
+from edu_compress.evaluation import results_folder
 from edu_compress.rate_distortion import (
     LAMBDA_CONVENTIONS,
     RDCurve,
@@ -339,3 +340,23 @@ def test_what_cannot_be_converted_is_an_error():
         with pytest.raises(SettingError) as error:
             convert_lambda(*arguments)
         assert str(error.value).endswith(".")
+
+
+# BD-rates over PSNR that were computed by another program from the same published curves
+@pytest.mark.parametrize(
+    ("test", "against_jpeg", "against_bpg"),
+    [
+        ("bpg", -58.9, 0),
+        ("bmshj2018-factorized", -44.5, 32.5),
+        ("bmshj2018-hyperprior", -55.0, 3.9),
+        ("mbt2018-mean", -58.0, -3.3),
+        ("mbt2018", -61.0, -11.2),
+        ("minnen2018-checkerboard", -61.7, -7.4),
+        ("cheng2020-anchor", -65.4, -18.9),
+    ],
+)
+def test_published_curves_give_the_known_bd_rates(test, against_jpeg, against_bpg):
+    published = {curve.codec: curve for curve in load_curves(results_folder() / "published_kodak.json")}
+    for anchor, expected in (("jpeg", against_jpeg), ("bpg", against_bpg)):
+        result = bd_rate(published[f"published {anchor}"], published[f"published {test}"])
+        assert result.value == pytest.approx(expected, abs=0.06)
