@@ -83,7 +83,7 @@ def test_no_gradient_comes_from_what_is_decoded_later(name):
     h, w = 5, 6
     model = model_of(name, logs=False).double()
     y_hat = 30 * torch.randn(1, 16, h, w, dtype=torch.float64, requires_grad=True)
-    z_hat = torch.randn(1, 4, 2, 2, dtype=torch.float64)
+    z_hat = torch.randn(1, 4, *model.hyper_size(h, w), dtype=torch.float64)
     mu, sigma = model.gaussians(y_hat, z_hat, torch.tensor([0.01]))
     allowed, found = before(name, h, w), np.zeros((h * w, h * w), bool)
     for i in range(h * w):

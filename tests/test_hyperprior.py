@@ -105,7 +105,7 @@ def test_the_bits_of_the_tables_are_those_of_the_gaussians():
 # --- the models -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{}, {"dct": False}, NO_GAINS], ids=["default", "no DCT", "one λ"])
+@pytest.mark.parametrize("changes", [{}, {"S": 4}, {"dct": False}, NO_GAINS], ids=["default", "S=4", "no DCT", "one λ"])
 @pytest.mark.parametrize("name", CODECS)
 def test_forward_follows_the_convention_of_the_field(name, changes):
     model = model_of(name, **changes).train()
@@ -113,7 +113,7 @@ def test_forward_follows_the_convention_of_the_field(name, changes):
     output = model(x, lam)
     assert output["x_hat"].shape == x.shape
     assert output["likelihoods"]["y"].shape == (2, 16, 4, 7)
-    assert output["likelihoods"]["z"].shape == (2, 4, 1, 2)
+    assert output["likelihoods"]["z"].shape == (2, 4, *model.hyper_size(4, 7))
     rate_distortion_loss(output, x, lam)["loss"].backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert not missing
