@@ -181,7 +181,7 @@ def _option(text: str) -> tuple[str, object]:
 
 def _decode(options: argparse.Namespace) -> None:
     data = _read(options.input)
-    image = codec.open_codec(codec.identify(data)).decode(data)
+    image = codec.open_reader(data).decode(data)
     images.save(options.output, image)
     print(f"{options.output}: {image.shape[1]}x{image.shape[0]}")
 
@@ -190,7 +190,7 @@ def _inspect(options: argparse.Namespace) -> None:
     data = _read(options.input)
     name = codec.identify(data)
     print(f"{options.input}: {len(data):,} bytes, read by codec {name!r}")
-    for field, value in codec.open_codec(name).describe(data):
+    for field, value in codec.describe(data):
         print(f"  {field:28} {value}")
     print("ledger (where each byte went):")
     for part, count in codec.ledger(data).items():

@@ -136,14 +136,27 @@ def identify(data: bytes) -> str:
     raise BitstreamError("This is not a file of any codec in the course (it starts with none of their signatures).")
 
 
+def open_reader(data: bytes) -> Codec:
+    """Return the codec that decodes this file, with the weights that the file names.
+
+    Raises:
+        BitstreamError: no codec of the course knows this kind of file.
+        CodecError: there are no such weights.
+    """
+    name = identify(data)
+    if data[: len(MAGIC)] == MAGIC and (weights := Container.unpack(data).weights):
+        return open_codec(name, weights=weights)
+    return open_codec(name)
+
+
 def ledger(data: bytes) -> dict[str, int]:
     """Say where each byte of a compressed file went; the values sum to ``len(data)``."""
-    return open_codec(identify(data)).ledger(data)
+    return open_reader(data).ledger(data)
 
 
 def describe(data: bytes) -> list[tuple[str, str]]:
     """Return the header fields of a compressed file in file order, as (name, value) in words."""
-    return open_codec(identify(data)).describe(data)
+    return open_reader(data).describe(data)
 
 
 # --- the container ----------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def read_card(name: str, folder: Path | None = None) -> Card:
         CodecError: there are no such weights, or the card is damaged.
     """
     folder = folder or weights_folder()
-    path = folder / f"{name}.json"
+    path = folder / f"{Path(name).name}.json"  # a name, never a path: it may come from a file of somebody else
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         missing = {"model", "config", "sha256"} - card.keys()

@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,23 @@ def test_unknown_files_and_codecs_are_errors():
 # --- what every registered codec must do; this grows by itself with the registry ---------------
 
 SIZES = [(1, 1), (1, 40), (7, 9), (16, 17), (64, 48)]
+
+
+def test_a_file_is_opened_with_the_weights_it_names(monkeypatch):
+    golden = Path(__file__).parent / "golden"
+    data = (golden / "checkerboard-0.03.edc").read_bytes()
+    with pytest.raises(CodecError, match="no weights 'golden-checkerboard'"):
+        codec.open_reader(data)
+    monkeypatch.setenv("EDU_COMPRESS_WEIGHTS", str(golden))
+    assert codec.open_reader(data).weights == "golden-checkerboard"
+    assert codec.open_reader(data).decode(data).shape == (160, 240, 3)
+    assert sum(codec.ledger(data).values()) == len(data)
+
+
+def test_the_name_of_weights_in_a_file_is_never_a_path():
+    data = codec.Container("checkerboard", 16, 16, 0.01, {"z": b"", "y": b""}, "../results/libjpeg_kodak").pack()
+    with pytest.raises(CodecError, match="no weights"):
+        codec.open_reader(data)
 
 
 @pytest.mark.parametrize("name", registry)
