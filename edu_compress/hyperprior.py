@@ -124,7 +124,7 @@ _PAPER = {
     "logs": False,
 }
 PAPER_SCALE = HyperpriorConfig(**_PAPER, mean=False)
-"""Sizes of arXiv:1802.01436 for the lower rates (192 and 320 channels for the higher)."""
+"""Sizes of arXiv:1802.01436 for the lower rates (192 and 320 channels for the higher), but for h_s's last layers."""
 PAPER_MEAN_SCALE = HyperpriorConfig(**_PAPER, mean=True)
 """The same with means, as in arXiv:1809.02736."""
 
@@ -191,6 +191,9 @@ class Hyperprior(Transforms):
     into its μ and σ (``join`` and ``entropy_parameters``, 1 × 1 convolutions), which a context model shares.
     """
 
+    fast = ("density.", "z_gain.")
+    HYPER = 4.0  # what z is divided by before h_s; its deviation at the beginning, well above that of the noise
+
     def __init__(self, config: HyperpriorConfig = HyperpriorConfig()):  # noqa: B008 - frozen
         super().__init__(config)
         M, H, Z, E = config.M, config.H, config.Z, config.E
@@ -210,10 +213,6 @@ class Hyperprior(Transforms):
         nn.init.zeros_(self.entropy_parameters[-1].bias)
         if self.z_gain is not None:  # the less quality, the fewer bits for z
             self.z_gain.log_gain.data.copy_(torch.linspace(-0.6, 0.6, config.gains)[:, None])
-
-    fast = ("density.", "z_gain.")
-
-    HYPER = 4.0  # what z is divided by before h_s; its deviation at the beginning, well above that of the noise
 
     @torch.no_grad()
     def initialise(self, pictures: Tensor) -> None:
@@ -336,13 +335,14 @@ def refine(model: Hyperprior, x: Tensor, y: Tensor, lam: Tensor, steps: int, rat
     """Improve the latents of one picture by gradient steps on its own R + λD; the decoder stays as it is.
 
     The analysis transform is trained for the average picture. An encoder with time on its hands can do better for this
-    one: stochastic Gumbel annealing (arXiv:2006.04240). The side information stays as it is.
+    one: stochastic Gumbel annealing (arXiv:2006.04240). Meanwhile the side information stays as it is; afterwards it is
+    computed anew from the better y.
 
     Args:
         x: pixels (1, 3, H, W) in [0, 1].
         y: latents to begin with (1, M, h, w).
         lam: (1,).
-        steps: how many; each costs about as much as ten decodings.
+        steps: how many; each costs a few decodings.
         rate: of Adam, in quantisation steps.
 
     Returns:
