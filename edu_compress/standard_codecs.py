@@ -91,7 +91,9 @@ class HeicCodec:
 
     libheif gives x265 the rate factor (100 - quality) / 2, rounded down, which steers QP: 8 units of quality are 4 of
     the rate factor. The colour transform is BT.601, full range. Our defaults are those of a fair anchor for PSNR over
-    RGB: all of the chroma, and x265 tuned for PSNR (libheif's default is 4:2:0, tuned for SSIM).
+    RGB: all of the chroma, and x265 tuned for PSNR (libheif's default is 4:2:0, tuned for SSIM). At 4:4:4 x265 would
+    also code the chroma with QP + 6, which suits the eye but costs 9 % of rate at equal PSNR: we ask for QP - 1, because
+    an offset of 0 is what it takes for "not given".
 
     Args:
         chroma: "4:4:4" or "4:2:0".
@@ -103,7 +105,7 @@ class HeicCodec:
     """
 
     name = "heic"
-    settings = (10, 16, 22, 28, 34, 40, 46, 52)
+    settings = (8, 14, 20, 26, 32, 38, 44, 50)
 
     def __init__(self, chroma: str = "4:4:4", preset: str = "slow", tune: str = "psnr"):
         for what, value, known in (("chroma", chroma, _CHROMA[1:4:2]), ("preset", preset, _PRESETS)):
@@ -119,6 +121,8 @@ class HeicCodec:
         height, width = image.shape[:2]
         file = io.BytesIO()
         options = {"preset": self.preset, "tune": self.tune}
+        if self.chroma == "4:4:4":
+            options |= {"x265:cbqpoffs": "-1", "x265:crqpoffs": "-1"}
         try:
             pillow_heif.encode(
                 "RGB", (width, height), image.tobytes(), file,
