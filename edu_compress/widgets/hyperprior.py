@@ -33,7 +33,6 @@ from ..factorized import STRIDE, FactorizedCodec, LatentCodec
 from ..hyperprior import Gaussians, HyperpriorCodec, Latents, gaussian_likelihood
 from ._core import LessonWidget, PhotoChooser, Stage, colour_scale, figure_pixels, one_thread, panel, row, small_png
 
-Z_CELL = 4  # positions of y a side that share one position of z
 LISTED = 8  # channels of a position in the table
 CODED, REFERENCE, SYMBOL = plots.BLUE, "#777777", plots.ORANGE
 
@@ -43,7 +42,7 @@ CODED, REFERENCE, SYMBOL = plots.BLUE, "#777777", plots.ORANGE
 
 @dataclass(frozen=True)
 class Allocation:
-    """Where a codec spends its bits on a photograph, at one λ; y has the shape (M, h, w), z (Z, h/4, w/4).
+    """Where a codec spends its bits on a photograph, at one λ; y has the shape (M, h, w), z (Z, h/S, w/S).
 
     Attributes:
         codec, lam: which codec, and its λ.
@@ -51,6 +50,7 @@ class Allocation:
         mu, sigma: of these Gaussians, in quantisation steps.
         y_bits: of each symbol of y, from the probability of its bin.
         z_bits: of each symbol of z, by the table of its channel; a factorised prior has no z.
+        S: how many positions of y a side share one of z.
     """
 
     codec: LatentCodec
@@ -61,12 +61,13 @@ class Allocation:
     sigma: np.ndarray | None
     y_bits: np.ndarray
     z_bits: np.ndarray
+    S: int
 
     @property
     def z_share(self) -> np.ndarray:
         """The bits of z, each position's shared out equally among the positions of y below it: (h, w)."""
-        down, across = (np.arange(side) // Z_CELL for side in self.y_bits.shape[1:])
-        members = np.outer(np.bincount(down), np.bincount(across))  # 16, fewer at the border
+        down, across = (np.arange(side) // self.S for side in self.y_bits.shape[1:])
+        members = np.outer(np.bincount(down), np.bincount(across))  # S², fewer at the border
         return (self.z_bits.sum(axis=0) / members)[down][:, across]
 
     @property
@@ -88,16 +89,15 @@ class Allocation:
 
 def allocate(codec: LatentCodec, y: Tensor, lam: float) -> Allocation:
     """Find out where the bits go for latents y (M, h, w)."""
-    h, w = y.shape[1:]
     if isinstance(codec, FactorizedCodec):
-        symbols, no_z = codec.quantise(y, lam), np.zeros((0, -(-h // Z_CELL), -(-w // Z_CELL)))
-        return Allocation(codec, lam, Latents(symbols, no_z), None, None, None, codec.bits(symbols, lam), no_z)
+        symbols, no_z = codec.quantise(y, lam), np.zeros((0, *y.shape[1:]))
+        return Allocation(codec, lam, Latents(symbols, no_z), None, None, None, codec.bits(symbols, lam), no_z, 1)
     latents = codec.quantise(y, lam)
     gaussians = codec.predict(latents, lam)
     mu, sigma = gaussians.mu, gaussians.sigma
     y_bits = -torch.log2(gaussian_likelihood(*(torch.from_numpy(a) for a in (latents.y, mu, sigma)))).numpy()
     z_bits = [table.bits(table.symbols(z)) for table, z in zip(codec.prior.at(lam).z_tables, latents.z, strict=True)]
-    return Allocation(codec, lam, latents, gaussians, mu, sigma, y_bits, np.stack(z_bits))
+    return Allocation(codec, lam, latents, gaussians, mu, sigma, y_bits, np.stack(z_bits), codec.model.config.S)
 
 
 @dataclass(frozen=True)
