@@ -92,8 +92,8 @@ class HeicCodec:
     libheif gives x265 the rate factor (100 - quality) / 2, rounded down, which steers QP: 8 units of quality are 4 of
     the rate factor. The colour transform is BT.601, full range. Our defaults are those of a fair anchor for PSNR over
     RGB: all of the chroma, and x265 tuned for PSNR (libheif's default is 4:2:0, tuned for SSIM). At 4:4:4 x265 would
-    also code the chroma with QP + 6, which suits the eye but costs 9 % of rate at equal PSNR: we ask for QP - 1, because
-    an offset of 0 is what it takes for "not given".
+    also code the chroma with QP + 6, which suits the eye but costs 9 % of rate at equal PSNR: we ask for QP - 1,
+    because an offset of 0 is what it takes for "not given".
 
     Args:
         chroma: "4:4:4" or "4:2:0".
