@@ -422,6 +422,7 @@ class FactorizedCodec(LatentCodec):
 
     def write(self, symbols: np.ndarray, size: tuple[int, int], lam: float) -> bytes:
         """Symbols -> a complete file; ``size`` is (height, width) of the picture."""
+        lam = self.check_lam(lam)  # as the decoder will read it: else it would make other tables
         _, tables = self._prior_at(lam)
         data = encode_values(symbols, channel_of_each(symbols.shape), tables)
         return Container(self.name, *size, lam, {"y": data}, self.weights).pack()

@@ -565,6 +565,7 @@ class HyperpriorCodec(LatentCodec):
 
     def write(self, latents: Latents, size: tuple[int, int], lam: float) -> bytes:
         """Symbols -> a complete file; ``size`` is (height, width) of the picture."""
+        lam = self.check_lam(lam)  # as the decoder will read it: else it would compute other Gaussians
         gaussians = self.predict(latents, lam)
         whole, sign, index = shifted(gaussians.mean, gaussians.scale)
         M, h, w = latents.y.shape

@@ -360,3 +360,12 @@ def test_the_codecs_are_in_the_registry():
             module, _, attribute = codec.registry[name].target.partition(":")
             assert f"edu_compress.{module}" == small.__module__ and attribute == small.__name__
             assert codec.registry[name].name == small.name
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_files_hold_lambda_as_float32_and_are_written_for_that(name):
+    small, photo = codec_of(name), picture(40, 50)
+    lam = 0.01  # not a float32
+    latents = small.quantise(small.analyse(photo), lam)
+    _, decoded, _ = small.read(small.write(latents, photo.shape[:2], lam))
+    assert np.array_equal(decoded.y, latents.y)
