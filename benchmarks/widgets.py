@@ -76,6 +76,16 @@ def latent_traversal(photo: np.ndarray) -> tuple[Callable[[float], None], Iterab
     return lambda value: setattr(widget.shifts[0], "value", value), np.linspace(-2.9, 3, 60)
 
 
+def bit_allocation(photo: np.ndarray) -> tuple[Callable[[float], None], Iterable[float]]:
+    widget = widgets.BitAllocation(photo)  # each value is new, so the tables of z are made at every move
+    return lambda value: setattr(widget.lam, "value", value), np.geomspace(0.00041, 0.049, 60)
+
+
+def bit_allocation_click(photo: np.ndarray) -> tuple[Callable[[float], None], Iterable[float]]:
+    widget = widgets.BitAllocation(photo)
+    return lambda x: setattr(widget.picture, "pointer", [x, 100.0]), list(range(8, photo.shape[1], 16)) * 3
+
+
 SLIDERS = {
     "TangentExplorer": tangent_explorer,
     "DctExplorer": dct_explorer,
@@ -87,6 +97,8 @@ SLIDERS = {
     "LambdaExplorer": lambda_explorer,
     "ToyExplorer": toy_explorer,
     "LatentTraversal": latent_traversal,
+    "BitAllocation": bit_allocation,
+    "BitAllocation, a click": bit_allocation_click,
 }
 
 
@@ -99,6 +111,7 @@ def main() -> None:
         median, slowest = statistics.median(milliseconds), max(milliseconds)
         print(f"{name:24}{len(milliseconds):8}{median:14.1f}{slowest:14.1f}")
     print("\nnot in SLIDERS:", ", ".join(sorted(set(widgets.__all__) - set(SLIDERS))) or "none")
+    print("(DecodeOrder plays in the browser, without Python.)")
 
 
 def _milliseconds(move: Callable[[float], None], values: Iterable[float]) -> list[float]:

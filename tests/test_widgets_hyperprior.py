@@ -174,7 +174,8 @@ def test_chart_shows_both_beliefs_about_the_symbol(widget):
         values, p, q, symbol = widget._distribution()
         assert symbol == shown.latents.y[m, r, c] and symbol in values
         assert -np.log2(p[values == symbol][0]) == pytest.approx(shown.y_bits[m, r, c], rel=1e-6)
-        assert p.sum() == pytest.approx(1, abs=0.01) and 0 < q.sum() <= 1.001
+        assert shown.sigma[m, r, c] > 13 or p.sum() == pytest.approx(1, abs=0.01)  # the chart is cut off at 40 steps
+        assert 0 < q.sum() <= 1.001
         assert widget.chart.overlay.count("<rect") == len(values) and "polyline" in widget.chart.overlay
         assert f"{shown.y_bits[m, r, c]:.2f} bits" in widget._titles["chart"].value
 
@@ -183,6 +184,8 @@ def test_reference_says_what_its_own_codec_says(widget, codecs, factorized):
     lam = widget.without.lam
     y = factorized.analyse(PHOTO)
     assert np.array_equal(widget.without.y_bits, factorized.bits(factorized.quantise(y, lam), lam))
+    decoded = factorized.decode(factorized.encode(PHOTO, lam))
+    assert f"by estimate, {metrics.psnr(PHOTO, decoded):.2f} dB" in widget.numbers.value
     (r, c), m = widget.position, widget._channel()
     symbol = widget.without.latents.y[m, r, c]
     p = widget.without.probability(m, r, c, np.array([symbol]))

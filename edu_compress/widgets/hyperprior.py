@@ -189,7 +189,7 @@ class BitAllocation(LessonWidget):
         self.codec.style.button_width = "130px"
         self.map = W.Dropdown(options=self._maps(), layout=W.Layout(width="300px"))
         self.blend = W.Checkbox(description="over the photograph", indent=False, layout=W.Layout(width="auto"))
-        self.channel = W.IntSlider(min=1, max=1, description="channel", layout=W.Layout(width="340px"))
+        self.channel = W.IntSlider(min=1, max=1, description="channel, rank", layout=W.Layout(width="270px"))
         self.picture, self.map_picture = Stage(pointing=True), Stage(pointing=True)
         self.chart = Stage(description="probability of each value of one symbol")
         self.chart.show(np.full((CHART[1], CHART[0], 3), 255, np.uint8))
@@ -257,13 +257,21 @@ class BitAllocation(LessonWidget):
             writer = copy.copy(codec)
             writer.predict = lambda latents, lam: shown.gaussians  # known already
             self.data = writer.write(shown.latents, image.shape[:2], lam)
-            self.decoded = codec.reconstruct(shown.latents, shown.gaussians, image.shape[:2], lam)
+            self.decoded = self._decode(shown)
+            self._psnr_without = metrics.psnr(image, self._decode(self.without))
         self.picture.show(self.decoded)
         self.picture.description = f"the photograph, decoded from {len(self.data)} bytes"
         self._titles["picture"].value = f"<b>decoded</b> from {len(self.data):,} bytes; click or drag"
         self.numbers.value = _table(self._rows())
         self._show_map()
         self._show_position()
+
+    def _decode(self, shown: Allocation) -> np.ndarray:
+        """The picture that the symbols decode to."""
+        size = self.photos.image.shape[:2]
+        if shown.gaussians is None:
+            return shown.codec.reconstruct(shown.latents.y, size, shown.lam)
+        return shown.codec.reconstruct(shown.latents, shown.gaussians, size, shown.lam)
 
     def _rows(self) -> list[tuple[str, str]]:
         """The summary: bytes of the real file, part by part."""
@@ -275,7 +283,7 @@ class BitAllocation(LessonWidget):
             ("PSNR", f"{metrics.psnr(image, self.decoded):.2f} dB"),
             ("z + y + header", f"{sizes['z']:,} + {sizes['y']:,} + {sizes['header'] + sizes['checksum']} bytes"),
             ("z + y by estimate", f"{z_bytes:,.0f} + {y_bytes:,.0f} = {z_bytes + y_bytes:,.0f} bytes"),
-            (f"{_label(self.reference)}, same λ", f"{without:,.0f} bytes by estimate"),
+            (f"{_label(self.reference)}, same λ", f"{without:,.0f} bytes by estimate, {self._psnr_without:.2f} dB"),
             ("saved", f"{without - z_bytes - y_bytes:+,.0f} bytes ({1 - (z_bytes + y_bytes) / without:+.1%})"),
         ]
 
@@ -344,7 +352,7 @@ class BitAllocation(LessonWidget):
         return int(self._order[self.channel.value - 1])
 
     def _choose_channel(self) -> None:
-        self._titles["channel"].value = f"by rank: number {self._channel()}"
+        self._titles["channel"].value = f"is channel {self._channel()}"
         if self.map.value in ("sigma", "mu", "symbol", "normalised", "channel"):
             self._show_map()
         self._show_position()
@@ -468,7 +476,7 @@ def _table(rows: list[tuple[str, str]]) -> str:
 
 
 def _bar(share: float, color: str) -> str:
-    return f"<div style='height:6px; width:{90 * share:.0f}px; background:{color}'></div>"
+    return f"<div style='height:6px; width:{80 * share:.0f}px; background:{color}'></div>"
 
 
 def _chart(values: np.ndarray, p: np.ndarray, q: np.ndarray | None, symbol: int) -> str:
