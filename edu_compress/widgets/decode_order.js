@@ -35,11 +35,11 @@ function render({ model, el }) {
     return box;
   };
   const play = button("▶ play", "play or pause", "min-width:90px;");
-  const first = button("⏮", "back to the beginning");
-  const back = button("◀", "back by one pass");
-  const next = button("▶|", "on by one pass");
-  const slider = control(make("input", "width:320px;max-width:100%;accent-color:#0072B2", { type: "range", min: 0, step: "any" }), "clock");
-  const clock = make("span", "min-width:150px;font-variant-numeric:tabular-nums");
+  const first = button("start", "back to the beginning");
+  const back = button("- 1 pass", "back by one pass");
+  const next = button("+ 1 pass", "on by one pass");
+  const slider = control(make("input", "width:220px;max-width:100%;accent-color:#0072B2", { type: "range", min: 0, step: "any" }), "clock");
+  const clock = make("span", "min-width:130px;font-variant-numeric:tabular-nums");
   bar.append(clock);
   const by = select([["time", "one clock for all (ms)"], ["pass", "pass by pass"]], "what the clock counts", "by");
   const slower = select(get("slower_choices").map((k) => [k, k === 1 ? "at true speed" : `${k} times slower`]), "speed", "slower");
@@ -55,7 +55,7 @@ function render({ model, el }) {
     panels.replaceChildren();
     shown = get("orders").map((order) => {
       const panel = make("div", `width:${width}px;max-width:100%;line-height:1.45`, { className: "edu-order-panel" });
-      const title = make("div", "", { innerHTML: `<b>${order.title}</b>: ${order.total.toFixed(0)} ms, ${order.bytes.toLocaleString("en")} bytes` });
+      const title = make("div", "", { innerHTML: `<b>${order.title}</b>: ${order.total.toFixed(0)} ms (passes ${(order.ended.at(-1) - order.begun).toFixed(0)} ms), ${order.bytes.toLocaleString("en")} bytes` });
       const canvas = make("canvas", "width:100%;display:block;cursor:crosshair", { width, height });
       canvas.setAttribute("role", "img");
       const parts = [order.begun, order.ended.at(-1) - order.begun, order.total - order.ended.at(-1)];
@@ -142,8 +142,8 @@ function render({ model, el }) {
       : ready ? `ready after ${order.passes} pass${order.passes > 1 ? "es" : ""}` : "g_s makes the picture";
     marker.style.left = `${100 * Math.min(at, order.total) / longest}%`;
     marker.hidden = !byTime();
-    text.innerHTML = `${phase}; ${known} of ${rows * columns} positions known<br>row ${r}, column ${c} is decoded in pass `
-      + `${order.passOf[here] + 1}; sees ${seen.length ? `${seen.length} neighbours and z` : "z alone"}`;
+    text.innerHTML = `${phase}; ${known} of ${rows * columns} positions known<br>row ${r}, column ${c}: pass `
+      + `${order.passOf[here] + 1}, sees z ${seen.length ? `and ${seen.length} neighbours` : "alone"}`;
     canvas.setAttribute("aria-label", `${order.title}: ${phase}`);
   }
 
