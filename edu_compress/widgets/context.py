@@ -210,10 +210,8 @@ class DecodeOrder(LessonWidget):
             self.player.orders = [_for_page(order) for order in self.orders]
             self.player.slower = min(SLOWER, key=lambda slower: abs(np.log(slower * totals[-1] / 8)))  # about 8 s
             self.player.by, self.player.at = "time", 600 * totals[len(totals) // 2]
-            self.player.position = [
-                h // 2,
-                max(w // 2 - (h // 2 + w // 2 + 1) % 2, 0),
-            ]  # no anchor, so it sees something
+            middle = w // 2 - (h // 2 + w // 2 + 1) % 2  # no anchor of the checkerboard, so that it sees something
+            self.player.position = [h // 2, max(middle, 0)]
         self.message.value = (
             f"measured on this computer (threads: {torch.get_num_threads()}), {w} × {h} positions, λ = {self.lam:g}; "
             f"the fastest of {RUNS} runs each"

@@ -189,7 +189,7 @@ class BitAllocation(LessonWidget):
         self.codec.style.button_width = "130px"
         self.map = W.Dropdown(options=self._maps(), layout=W.Layout(width="300px"))
         self.blend = W.Checkbox(description="over the photograph", indent=False, layout=W.Layout(width="auto"))
-        self.channel = W.IntSlider(min=1, max=1, description="channel, rank", layout=W.Layout(width="270px"))
+        self.channel = W.IntSlider(min=1, max=1, description="channel", layout=W.Layout(width="270px"))
         self.picture, self.map_picture = Stage(pointing=True), Stage(pointing=True)
         self.chart = Stage(description="probability of each value of one symbol")
         self.chart.show(np.full((CHART[1], CHART[0], 3), 255, np.uint8))
@@ -352,7 +352,7 @@ class BitAllocation(LessonWidget):
         return int(self._order[self.channel.value - 1])
 
     def _choose_channel(self) -> None:
-        self._titles["channel"].value = f"is channel {self._channel()}"
+        self._titles["channel"].value = f"by cost: number {self._channel()}"
         if self.map.value in ("sigma", "mu", "symbol", "normalised", "channel"):
             self._show_map()
         self._show_position()
