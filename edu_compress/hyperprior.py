@@ -331,7 +331,7 @@ def gumbel_round(v: Tensor, temperature: float) -> Tensor:
     return low + F.gumbel_softmax(logits, tau=temperature, dim=0)[1]
 
 
-def refine(model: Hyperprior, x: Tensor, y: Tensor, lam: Tensor, steps: int, rate: float = 0.05) -> Tensor:
+def refine(model: Hyperprior, x: Tensor, y: Tensor, lam: Tensor, steps: int, rate: float = 0.01) -> Tensor:
     """Improve the latents of one picture by gradient steps on its own R + λD; the decoder stays as it is.
 
     The analysis transform is trained for the average picture. An encoder with time on its hands can do better for this
@@ -342,7 +342,7 @@ def refine(model: Hyperprior, x: Tensor, y: Tensor, lam: Tensor, steps: int, rat
         x: pixels (1, 3, H, W) in [0, 1].
         y: latents to begin with (1, M, h, w).
         lam: (1,).
-        steps: how many; each costs a few decodings.
+        steps: how many; each costs a few decodings. Under fifty, the annealing is too quick to help.
         rate: of Adam, in quantisation steps.
 
     Returns:
@@ -352,15 +352,16 @@ def refine(model: Hyperprior, x: Tensor, y: Tensor, lam: Tensor, steps: int, rat
         scale, z_scale = model.scale_of(lam), model.z_scale_of(lam)
         z_hat = torch.round(model.hyper_latent(y) * z_scale) / z_scale
     v = (y * scale).clone().requires_grad_()
-    optimiser, random = torch.optim.Adam([v], lr=rate), torch.random.fork_rng(devices=[])
-    with random, torch.enable_grad():
+    optimiser = torch.optim.Adam([v], lr=rate, eps=0.1)  # what matters less than a tenth of a bit a step, stays
+    pixels = x.shape[2] * x.shape[3]
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)  # the same file each time
         for step in range(steps):
-            y_hat = gumbel_round(v, temperature=0.5 * 0.1 ** (step / steps))
+            y_hat = gumbel_round(v, temperature=0.4 * 0.1 ** (step / steps))
             mu, sigma = model.gaussians(y_hat / scale, z_hat, lam)
             bits = -torch.log2(gaussian_likelihood(y_hat, mu, sigma)).sum()
             x_hat = model.synthesise(model.reconstruction(y_hat, mu, sigma, lam) / scale)
-            loss = bits / (x.shape[2] * x.shape[3]) + lam * 255**2 * ((x_hat - x) ** 2).mean()
+            loss = bits + lam * 255**2 * ((x_hat - x) ** 2).mean() * pixels  # J of the whole picture, in bits
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
