@@ -17,6 +17,9 @@ _HOME: dict[str, str] = {
     ),
     **dict.fromkeys(("noisy_density", "straight_through", "bits_from_cdf", "gdn", "gain", "best_step"), "quantisation"),
     **dict.fromkeys(
+        ("bin_probability", "scale_index", "side_information_saving", "centre_of_mass", "exact_dot"), "hyperprior"
+    ),
+    **dict.fromkeys(
         ("raster_mask", "chain_rule_bits", "conv_macs", "checkerboard_context", "wave_slope", "earliest_pass"),
         "context",
     ),
