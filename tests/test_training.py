@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import pytorch_msssim
 import safetensors.torch
 import torch
 
@@ -405,3 +406,98 @@ def test_weights_are_stored_as_the_recipe_says(half, pictures, tmp_path):
     train(dataclasses.replace(TINY, steps=2, half=half), pictures, tmp_path)
     stored = safetensors.torch.load_file(tmp_path / "tiny.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16 if half else torch.float32}
+
+
+# --- beginning with trained parts ---------------------------------------------------------------
+
+PRIOR = dataclasses.replace(
+    TINY,
+    model="hyperprior",
+    config={"N": 4, "M": 12, "gains": 4, "H": 6, "Z": 4, "E": 8},
+    start="tiny",
+    take=["g_a", "g_s", "linear", "gain"],
+    frozen=["g_a", "g_s", "gain"],
+)
+
+
+@pytest.fixture
+def tiny_weights(pictures, tmp_path, monkeypatch):
+    train(dataclasses.replace(TINY, steps=2), pictures, tmp_path)
+    monkeypatch.setenv("EDU_COMPRESS_WEIGHTS", str(tmp_path))
+    return pretrained.load("tiny").state_dict()
+
+
+def taken(trainer, weights):
+    """Whether each part that is taken is as in the weights."""
+    state = trainer.model.state_dict()
+    return {part: all(torch.equal(state[k], weights[k]) for k in weights if k.startswith(part)) for part in PRIOR.take}
+
+
+@pytest.mark.parametrize("frozen_steps", [0, 2])
+def test_parts_are_taken_and_stay_frozen_for_so_many_steps(frozen_steps, tiny_weights, pictures):
+    trainer = Trainer(dataclasses.replace(PRIOR, frozen_steps=frozen_steps), pictures, CPU, Team())
+    prior = trainer.model.h_s[0].weight.detach().clone()
+    for _ in range(2):
+        trainer.train_step()
+        assert all(taken(trainer, tiny_weights).values())
+    assert not torch.equal(trainer.model.h_s[0].weight, prior)
+    trainer.train_step()
+    thawed = frozen_steps > 0
+    assert taken(trainer, tiny_weights) == {"g_a": not thawed, "g_s": not thawed, "linear": True, "gain": not thawed}
+
+
+def test_a_run_with_frozen_parts_goes_on_after_a_stop(tiny_weights, pictures, tmp_path):
+    recipe = dataclasses.replace(PRIOR, name="prior", steps=4, frozen_steps=2)
+    one = train(recipe, pictures, tmp_path / "one")
+    train(recipe, pictures, tmp_path / "two", minutes=1e-9)
+    two = train(recipe, pictures, tmp_path / "two", resume=True)
+    assert one.step == two.step == 4
+    assert_equal(one.model.state_dict(), two.model.state_dict())
+
+
+def test_a_prior_learns_from_latents_that_are_computed_once(tiny_weights, pictures):
+    recipe = dataclasses.replace(PRIOR, latents=True, rate=1e-2)
+    trainer = Trainer(recipe, pictures, CPU, Team())
+    before = trainer.validate()["loss"]  # with pictures, as ever
+    for _ in range(20):
+        trainer.train_step()
+    assert all(taken(trainer, tiny_weights).values())
+    assert trainer.validate()["loss"] < before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frozen": ["brain"]}, "frozen names 'brain'; the parts of this model are: g_a, g_s,"),
+        ({"take": ["brain"]}, "cannot give this model its brain"),
+        ({"take": []}, "cannot give this model its density"),
+        ({"config": {**PRIOR.config, "N": 5}}, r"cannot give this model its g_a\.0\.bias, g_a\.0\.weight"),
+    ],
+    ids=["frozen", "take", "all", "size"],
+)
+def test_parts_that_do_not_exist_or_fit_are_named(change, message, tiny_weights, pictures):
+    with pytest.raises(SettingError, match=message):
+        Trainer(dataclasses.replace(PRIOR, **change), pictures, CPU, Team())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": ""}, "there is no start"),
+        ({"latents": True, "frozen": []}, "frozen g_a"),
+        ({"latents": True, "frozen_steps": 3}, "frozen g_a"),
+    ],
+    ids=str,
+)
+def test_recipes_that_contradict_themselves_are_refused(change, message):
+    with pytest.raises(SettingError, match=message):
+        dataclasses.replace(PRIOR, **change)
+
+
+def test_the_distortion_can_be_ms_ssim():
+    x, x_hat = torch.rand(2, 3, 176, 192), torch.rand(2, 3, 176, 192).requires_grad_()
+    ours = training.ms_ssim_distortion(x_hat, x)
+    theirs = 1 - pytorch_msssim.ms_ssim(x_hat, x, data_range=1.0, size_average=False)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    ours.sum().backward()
+    assert torch.isfinite(x_hat.grad).all() and x_hat.grad.any()
