@@ -44,7 +44,7 @@ TITLES = {
     "context-raster": "raster",
     "context": "wavefront",
     "checkerboard": "checkerboard",
-    "hyperprior": "no context: all at once",
+    "hyperprior": "all at once",
 }
 SLOWER = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 NOW, SEEN = plots.ORANGE, plots.GREEN

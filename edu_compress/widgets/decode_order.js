@@ -38,8 +38,8 @@ function render({ model, el }) {
   const first = button("start", "back to the beginning");
   const back = button("- 1 pass", "back by one pass");
   const next = button("+ 1 pass", "on by one pass");
-  const slider = control(make("input", "width:220px;max-width:100%;accent-color:#0072B2", { type: "range", min: 0, step: "any" }), "clock");
-  const clock = make("span", "min-width:130px;font-variant-numeric:tabular-nums");
+  const slider = control(make("input", "width:170px;max-width:100%;accent-color:#0072B2", { type: "range", min: 0, step: "any" }), "clock");
+  const clock = make("span", "min-width:115px;font-variant-numeric:tabular-nums");
   bar.append(clock);
   const by = select([["time", "one clock for all (ms)"], ["pass", "pass by pass"]], "what the clock counts", "by");
   const slower = select(get("slower_choices").map((k) => [k, k === 1 ? "at true speed" : `${k} times slower`]), "speed", "slower");

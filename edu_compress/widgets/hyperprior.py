@@ -415,8 +415,9 @@ class BitAllocation(LessonWidget):
         mu, sigma = float(shown.mu[m, r, c]), float(shown.sigma[m, r, c])
         reach = int(np.clip(np.ceil(3 * sigma), 3, 40))
         values = np.arange(min(symbol, round(mu)) - reach, max(symbol, round(mu)) + reach + 1)
-        q = self.without.probability(m, r, c, values) if self._bits_without(m) else None
-        return values, shown.probability(m, r, c, values), q, symbol
+        with one_thread():
+            q = self.without.probability(m, r, c, values) if self._bits_without(m) else None
+            return values, shown.probability(m, r, c, values), q, symbol
 
     def _symbol_text(self) -> str:
         (r, c), m, shown = self.position, self._channel(), self.allocation
