@@ -30,6 +30,7 @@ Taught in lesson 05.
 
 from __future__ import annotations
 
+import collections
 import functools
 import math
 from collections.abc import Callable
@@ -44,7 +45,7 @@ from . import images
 from .codec import Container, ContainerCodec
 from .entropy_coding import Table, decode_values, encode_values, portable
 from .errors import BitstreamError, SettingError
-from .layers import GDN, Gain, LinearPath, lower_bound
+from .layers import GDN, Gain, LinearPath, ResidualBlock, lower_bound
 from .quantisation import QUANTISERS, Quantiser
 
 STRIDE = 16
@@ -58,6 +59,7 @@ class FactorizedConfig:
     Attributes:
         N: channels inside the transforms.
         M: channels of the latent.
+        R: residual blocks after each GDN; none in the paper.
         dct: whether a linear path, initialised as a block DCT, runs beside the transforms.
         gains: number of λ anchors of the gain units; 0 for a model of one λ, as in the paper.
         lowest, highest: the range of λ that the model is trained for.
@@ -66,6 +68,7 @@ class FactorizedConfig:
 
     N: int = 64
     M: int = 192
+    R: int = 0
     dct: bool = True
     gains: int = 8
     lowest: float = 0.0004
@@ -199,21 +202,36 @@ class _PortableDensity:
 # --- the model --------------------------------------------------------------------------------
 
 
-def analysis_transform(N: int, M: int) -> nn.Sequential:
+def _chain(*layers: nn.Module, R: int) -> nn.Sequential:
+    """The layers one after the other, with R residual blocks after each GDN.
+
+    The layers have the names 0, 1, 2 ... with and without blocks, so that trained weights fit both.
+    """
+    named = {}
+    for k, layer in enumerate(layers):
+        named[str(k)] = layer
+        if isinstance(layer, GDN):
+            named |= {f"{k}_residual_{r}": ResidualBlock(len(layer.sqrt_beta)) for r in range(R)}
+    return nn.Sequential(collections.OrderedDict(named))
+
+
+def analysis_transform(N: int, M: int, R: int = 0) -> nn.Sequential:
     """g_a: (B, 3, H, W) -> (B, M, H/16, W/16), strides 4 · 2 · 2."""
-    return nn.Sequential(
+    return _chain(
         nn.Conv2d(3, N, 9, stride=4, padding=4), GDN(N),
         nn.Conv2d(N, N, 5, stride=2, padding=2), GDN(N),
         nn.Conv2d(N, M, 5, stride=2, padding=2),
+        R=R,
     )  # fmt: skip
 
 
-def synthesis_transform(N: int, M: int) -> nn.Sequential:
+def synthesis_transform(N: int, M: int, R: int = 0) -> nn.Sequential:
     """g_s: (B, M, H/16, W/16) -> (B, 3, H, W), the mirror of :func:`analysis_transform`."""
-    return nn.Sequential(
+    return _chain(
         nn.ConvTranspose2d(M, N, 5, stride=2, padding=2, output_padding=1), GDN(N, inverse=True),
         nn.ConvTranspose2d(N, N, 5, stride=2, padding=2, output_padding=1), GDN(N, inverse=True),
         nn.ConvTranspose2d(N, 3, 9, stride=4, padding=4, output_padding=3),
+        R=R,
     )  # fmt: skip
 
 
@@ -233,8 +251,8 @@ class Transforms(nn.Module):
     def __init__(self, config: FactorizedConfig):
         super().__init__()
         self.config = config
-        self.g_a = analysis_transform(config.N, config.M)
-        self.g_s = synthesis_transform(config.N, config.M)
+        self.g_a = analysis_transform(config.N, config.M, config.R)
+        self.g_s = synthesis_transform(config.N, config.M, config.R)
         self.linear = LinearPath(config.M) if config.dct else None
         self.gain = Gain(config.M, config.lowest, config.highest, config.gains) if config.gains else None
         if config.dct:  # begin as the DCT alone

@@ -13,6 +13,8 @@ References:
     transformation", ICLR 2016, arXiv:1511.06281; used for compression in arXiv:1611.01704.
     Gain units: Cui et al., "Asymmetric gained deep image compression with continuous rate adaptation",
     CVPR 2021, arXiv:2003.02012.
+    Residual blocks: He et al., "ELIC: efficient learned image compression with unevenly grouped space-channel
+    contextual adaptive coding", CVPR 2022, arXiv:2203.10886.
 
 Taught in lesson 05.
 """
@@ -72,6 +74,26 @@ class GDN(nn.Module):
         gamma = lower_bound(self.sqrt_gamma, 2.0**-18) ** 2
         energy = F.conv2d(x * x, gamma[:, :, None, None], beta)  # a 1 x 1 convolution is the sum over j
         return x * torch.sqrt(energy) if self.inverse else x * torch.rsqrt(energy)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv 1 × 1 (conv 3 × 3 (conv 1 × 1 (x))), half as wide inside: the bottleneck block of arXiv:2203.10886.
+
+    It begins as the identity, so it can be put between layers that are trained already.
+    """
+
+    def __init__(self, N: int):
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.Conv2d(N, N // 2, 1), nn.ReLU(),
+            nn.Conv2d(N // 2, N // 2, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(N // 2, N, 1),
+        )  # fmt: skip
+        nn.init.zeros_(self.branch[-1].weight)
+        nn.init.zeros_(self.branch[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
 
 
 # --- the linear path --------------------------------------------------------------------------

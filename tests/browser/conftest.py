@@ -1,5 +1,6 @@
 """A real JupyterLab server and a real Chromium, for the tests of the lessons as students see them."""
 
+import collections
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+PATIENCE = 120  # seconds: two busy cores can be slow
 LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -54,24 +56,32 @@ class Lab:
         }
         self.log = open(folder / "jupyterlab.log", "w")  # noqa: SIM115 - closed in stop()
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
-        _wait_for(lambda: self.get("/api/status"), 60, "JupyterLab to start")
-
-    def get(self, path: str):
-        """Return the server's JSON answer, or None while it does not answer."""
-        request = urllib.request.Request(self.url + path, headers={"Authorization": f"token {self.token}"})
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return json.load(answer)
+            _wait_for(lambda: self.ask("/api/status"), "JupyterLab to start")
+        except TimeoutError:
+            self.stop()
+            raise
+
+    def ask(self, path: str, method: str = "GET"):
+        """Return the server's JSON answer, or None while it does not answer (and when it has nothing to say)."""
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.url + path, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.loads(answer.read() or "null")
         except OSError:
             return None
 
-    def kernel_idle(self) -> bool:
-        sessions = self.get("/api/sessions")
-        return bool(sessions) and all(session["kernel"]["execution_state"] == "idle" for session in sessions)
+    def session(self, name: str) -> dict | None:
+        """The session of a notebook: its kernel's state is in it; None if it has none."""
+        return next((s for s in self.ask("/api/sessions") or [] if s["path"] == name), None)
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=20)
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
         self.log.close()
 
 
@@ -79,26 +89,53 @@ class Lesson:
     """One lesson, open in the browser."""
 
     def __init__(self, lab: Lab, page, name: str):
-        self.lab, self.page = lab, page
+        self.lab, self.page, self.name = lab, page, name
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(f"{lab.url}/lab/tree/{name}?token={lab.token}&reset")
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-        _wait_for(lab.kernel_idle, 60, "the kernel to start")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        _wait_for(self.idle, "the kernel to start")
+
+    def idle(self) -> bool:
+        """Whether this lesson's kernel is there and at rest."""
+        session = self.lab.session(self.name)
+        return session is not None and session["kernel"]["execution_state"] == "idle"
 
     def run_all(self, seconds: float = 120) -> None:
-        """Run all cells as a student does, and wait until the kernel has come to rest."""
-        self.page.click("text=Run >> nth=0")
-        self.page.click('[data-command="runmenu:run-all"]')
-        _wait_for(lambda: self.pending() or not self.lab.kernel_idle(), 30, "the lesson to start running")
-        quiet = 0  # the kernel is briefly idle between two cells
-        start = time.monotonic()
-        while quiet < 3:
-            assert time.monotonic() - start < seconds, "the lesson did not finish in time"
-            quiet = quiet + 1 if self.lab.kernel_idle() and not self.pending() else 0
-            time.sleep(0.5)
+        """Run all cells as a student does, and wait until all have run or one has failed.
 
-    def pending(self) -> int:
-        """Number of cells still waiting, which the notebook shows as [*]."""
-        return self.page.locator(".jp-InputPrompt:has-text('[*]')").count()
+        The stored outputs and numbers are taken away first: what is on the page then comes from this run.
+        """
+        self._menu("Edit", "editmenu:clear-all")
+        _wait_for(lambda: self.prompts() == {"[ ]:"}, "the stored outputs to go away")
+        self._menu("Run", "runmenu:run-all")
+        done = lambda: not self.prompts() & {"[ ]:", "[*]:"}  # noqa: E731
+        _wait_for(lambda: done() or self.errors(), "the lesson to finish", seconds)
+
+    def rest(self) -> None:
+        """Wait until the kernel has had nothing to do for three seconds: between two moves it rests briefly."""
+        looks = collections.deque(maxlen=15)  # five a second
+
+        def quiet() -> bool:
+            looks.append(self.idle())
+            return len(looks) == 15 and all(looks)
+
+        _wait_for(quiet, "the kernel to come to rest")
+
+    def _menu(self, menu: str, command: str) -> None:
+        self.page.locator(".lm-MenuBar-itemLabel", has_text=menu).first.click()
+        self.page.locator(f'.lm-Menu [data-command="{command}"]').click()
+
+    def prompts(self) -> set[str]:
+        """What stands beside the code cells: "[ ]:" for one that has not run, "[*]:" for one that waits, "[7]:"."""
+        cells = self.page.locator(".jp-CodeCell:has(.cm-line:not(:empty)) .jp-InputArea-prompt")
+        return set(cells.evaluate_all("prompts => prompts.map(prompt => prompt.textContent.trim())"))
+
+    def close(self) -> None:
+        """Close the page and end the kernel, which would keep its memory."""
+        session = self.lab.session(self.name)
+        self.page.close()
+        if session is not None:
+            self.lab.ask(f"/api/sessions/{session['id']}", "DELETE")
 
     def errors(self) -> list[str]:
         """The tracebacks on the page."""
@@ -109,12 +146,12 @@ class Lesson:
     def show(self, selector: str):
         """Scroll to the first element that matches and return it."""
         element = self.page.locator(selector).first
-        element.wait_for(state="attached", timeout=30_000)
-        element.scroll_into_view_if_needed(timeout=30_000)
+        element.wait_for(state="attached")
+        element.scroll_into_view_if_needed()
         return element
 
 
-def _wait_for(condition, seconds: float, what: str) -> None:
+def _wait_for(condition, what: str, seconds: float = PATIENCE) -> None:
     start = time.monotonic()
     while not condition():
         if time.monotonic() - start > seconds:
@@ -144,12 +181,12 @@ def browser(lab):
 @pytest.fixture
 def open_lesson(lab, browser):
     """Return a function that opens a lesson by file name."""
-    pages = []
+    lessons = []
 
     def open_one(name: str) -> Lesson:
-        pages.append(browser.new_page(viewport={"width": 1400, "height": 1000}))
-        return Lesson(lab, pages[-1], name)
+        lessons.append(Lesson(lab, browser.new_page(viewport={"width": 1400, "height": 1000}), name))
+        return lessons[-1]
 
     yield open_one
-    for page in pages:
-        page.close()
+    for lesson in lessons:
+        lesson.close()

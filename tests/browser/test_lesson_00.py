@@ -15,9 +15,7 @@ def test_lesson_runs_and_the_tangent_moves(open_lesson):
     assert "polyline" in before  # the tangent
     lesson.page.locator(".widget-slider .noUi-handle").first.focus()
     lesson.page.keyboard.press("ArrowRight")
-    lesson.page.wait_for_function(
-        "before => document.querySelector('.edu-stage svg').innerHTML !== before", arg=before, timeout=10_000
-    )
+    lesson.page.wait_for_function("before => document.querySelector('.edu-stage svg').innerHTML !== before", arg=before)
 
     rendering = "images => images.slice(0, 2).map(image => image.style.imageRendering)"
     assert lesson.page.locator(".edu-stage img").evaluate_all(rendering) == ["auto", "pixelated"]  # plot, photograph
@@ -26,7 +24,7 @@ def test_lesson_runs_and_the_tangent_moves(open_lesson):
     frame = picture.locator("svg").inner_html()
     picture.click(position={"x": 40, "y": 60})
     lesson.page.wait_for_function(
-        "before => document.querySelectorAll('.edu-stage svg')[1].innerHTML !== before", arg=frame, timeout=10_000
+        "before => document.querySelectorAll('.edu-stage svg')[1].innerHTML !== before", arg=frame
     )
 
 
@@ -40,5 +38,4 @@ def test_a_link_to_the_glossary_opens_it_at_its_term(open_lesson):
             const heading = headings.find(h => h.textContent.startsWith("Distortion"));
             return heading && Math.abs(heading.getBoundingClientRect().top - viewer.getBoundingClientRect().top) < 60;
         }""",
-        timeout=20_000,
     )

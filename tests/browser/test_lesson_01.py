@@ -14,7 +14,6 @@ def wait_for_new_picture(page, stage, before):
     page.wait_for_function(
         "([stage, before]) => document.querySelectorAll('.edu-stage img')[stage].src !== before",
         arg=[stage, before],
-        timeout=10_000,
     )
 
 
@@ -37,11 +36,11 @@ def test_lesson_runs_and_its_widgets_answer(open_lesson):
     page.get_by_role("button", name="flat").click()
     page.wait_for_function(
         "before => ![...document.querySelectorAll('table')].some(t => t.innerText.includes(before))",
-        arg=before, timeout=10_000,
+        arg=before,
     )  # fmt: skip
 
     page.get_by_role("button", name="start again").scroll_into_view_if_needed()
     page.get_by_role("button", name="start again").click()
-    page.get_by_text("80 × 80 pixels, as before").first.wait_for(timeout=10_000)
+    page.get_by_text("80 × 80 pixels, as before").first.wait_for()
     page.get_by_role("button", name="delete the byte").click()
-    page.get_by_text("another picture").or_(page.get_by_text("The JPEG file is")).first.wait_for(timeout=10_000)
+    page.get_by_text("another picture").or_(page.get_by_text("The JPEG file is")).first.wait_for()

@@ -9,7 +9,6 @@ def wait_for_change(page, stage, before):
     page.wait_for_function(
         "([stage, before]) => document.querySelectorAll('.edu-stage svg')[stage].innerHTML !== before",
         arg=[stage, before],
-        timeout=10_000,
     )
 
 
@@ -48,4 +47,4 @@ def test_lesson_runs_and_its_widgets_answer(open_lesson):
     page.mouse.up()
     wait_for_change(page, 2, before)
     page.get_by_role("button", name="true histogram").click()
-    page.get_by_text("0.000 bits per symbol").first.wait_for(timeout=10_000)
+    page.get_by_text("0.000 bits per symbol").first.wait_for()

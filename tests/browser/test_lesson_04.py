@@ -14,7 +14,6 @@ def wait_for_new_picture(page, stage, before):
     page.wait_for_function(
         "([stage, before]) => document.querySelectorAll('.edu-stage img')[stage].src !== before",
         arg=[stage, before],
-        timeout=10_000,
     )
 
 

@@ -41,7 +41,6 @@ def test_slider_codes_the_photograph_anew_and_the_twin_moves(open_lesson):
         page.wait_for_function(
             "before => !document.querySelector('.edu-lambda').innerText.includes(before)",
             arg=f"{before['bytes']:,} bytes; click",
-            timeout=15_000,
         )
 
     first = state()
@@ -49,7 +48,7 @@ def test_slider_codes_the_photograph_anew_and_the_twin_moves(open_lesson):
     for _ in range(40):
         page.keyboard.press("ArrowLeft")  # to a smaller λ
     wait_for_change(first)
-    page.wait_for_timeout(3000)  # the last of forty moves
+    lesson.rest()  # after the last of forty moves
     second = state()
     assert second["bytes"] < 0.9 * first["bytes"]
     decoded, plane, original, crop, jpeg, error, bits = (
@@ -62,7 +61,6 @@ def test_slider_codes_the_photograph_anew_and_the_twin_moves(open_lesson):
     page.wait_for_function(
         "before => document.querySelector('.edu-lambda .edu-stage svg').innerHTML !== before",
         arg=second["overlays"][0],
-        timeout=10_000,
     )
 
 

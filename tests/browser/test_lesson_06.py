@@ -27,7 +27,7 @@ def test_bit_allocation_answers_slider_click_and_menu(open_lesson):
         }
 
     def changed(before: dict, *parts: str) -> dict:
-        for _ in range(150):
+        for _ in range(600):
             now = state()
             if all(now[part] != before[part] for part in parts):
                 return now
@@ -51,5 +51,5 @@ def test_bit_allocation_answers_slider_click_and_menu(open_lesson):
     for _ in range(30):
         page.keyboard.press("ArrowLeft")  # to a smaller λ
     changed(sigma, "picture", "map", "text")
-    page.wait_for_timeout(3000)  # the last of thirty moves
+    lesson.rest()  # after the last of thirty moves
     assert file_bytes(state()) < 0.9 * file_bytes(first)

@@ -16,7 +16,7 @@ def test_decoders_play_step_and_show_what_they_see(open_lesson):
     assert lesson.errors() == []
     widget = lesson.show(".edu-order")
     panels = widget.locator(".edu-order-panel")
-    page.wait_for_function("document.querySelectorAll('.edu-order-panel canvas').length === 4", timeout=30_000)
+    page.wait_for_function("document.querySelectorAll('.edu-order-panel canvas').length === 4")
 
     def pictures() -> list[str]:
         return [panels.nth(k).locator("canvas").evaluate("canvas => canvas.toDataURL()") for k in range(4)]
@@ -34,7 +34,6 @@ def test_decoders_play_step_and_show_what_they_see(open_lesson):
     page.wait_for_function(
         "document.querySelector('.edu-order button[title=\"play or pause\"]').textContent.includes('play')"
         " && /ready/.test(document.querySelector('.edu-order-text').textContent)",
-        timeout=120_000,
     )
     assert known() == [positions] * 4  # raster order, the slowest, has ended
     assert all(a != b for a, b in zip(start, pictures(), strict=True))
