@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edu_compress import BitstreamError, CodecError, SettingError, codec, open_codec, registry
+from edu_compress import BitstreamError, CodecError, SettingError, codec, images, metrics, open_codec, registry
 from edu_compress.codec import Container
 
 names = st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, max_size=20)
@@ -95,6 +95,14 @@ def test_a_file_is_opened_with_the_weights_it_names(monkeypatch):
     assert codec.open_reader(data).weights == "golden-checkerboard"
     assert codec.open_reader(data).decode(data).shape == (160, 240, 3)
     assert sum(codec.ledger(data).values()) == len(data)
+
+
+@pytest.mark.parametrize("name, weights", [("checkerboard", "checkerboard-msssim"), ("context", "context-deep")])
+def test_a_codec_serves_other_weights_of_the_course(name, weights):
+    one, image = open_codec(name, weights=weights), images.sample("cat")[:96, 100:260]
+    data = one.encode(image, one.settings[5])
+    assert len(data) < image.size / 15
+    assert metrics.psnr(image, codec.open_reader(data).decode(data)) > 27
 
 
 def test_the_name_of_weights_in_a_file_is_never_a_path():

@@ -92,7 +92,7 @@ def test_density_learns_a_distribution(density):
 # --- the model --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [CONFIG, PAPER, FactorizedConfig(N=8, M=12, dct=False)])
+@pytest.mark.parametrize("config", [CONFIG, PAPER, FactorizedConfig(N=8, M=12, R=1, dct=False)])
 def test_forward_follows_the_convention_of_the_field(config):
     model = FactorizedPrior(config)
     x, lam = torch.rand(2, 3, 64, 96), torch.full((2,), config.lowest)
@@ -103,6 +103,15 @@ def test_forward_follows_the_convention_of_the_field(config):
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_residual_blocks_fit_between_layers_trained_without_them():
+    plain, deep = small_model(), FactorizedPrior(FactorizedConfig(N=8, M=48, R=2))
+    missing, unexpected = deep.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected and all("residual" in key for key in missing)
+    assert sum("branch.0.weight" in key for key in missing) == 8  # two after each of the four GDN
+    x, lam = torch.rand(1, 3, 32, 48), torch.tensor([0.01])
+    assert torch.equal(deep(x, lam, "round")["x_hat"], plain(x, lam, "round")["x_hat"])
 
 
 def test_more_lambda_is_more_bits_and_more_quality(codec, photo):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from edu_compress.layers import GDN, Gain, LinearPath, dct_filters, lower_bound
+from edu_compress.layers import GDN, Gain, LinearPath, ResidualBlock, dct_filters, lower_bound
 
 
 def test_gdn_is_the_formula_of_the_paper():
@@ -26,6 +26,18 @@ def test_a_parameter_below_its_bound_can_come_back():
     x.grad = None
     lower_bound(x, 1.0).sum().backward()
     assert x.grad.tolist() == [0.0, 1.0]  # would push it further down: stopped
+
+
+def test_a_residual_block_begins_as_the_identity_and_learns():
+    torch.manual_seed(0)
+    block, x = ResidualBlock(8), torch.randn(1, 8, 6, 7)
+    assert torch.equal(block(x), x)
+    before = (block(x) - 1).square().mean()
+    before.backward()
+    with torch.no_grad():
+        for p in block.parameters():
+            p -= 0.1 * p.grad
+    assert (block(x) - 1).square().mean() < before
 
 
 def test_dct_filters_are_orthonormal():
