@@ -3,26 +3,20 @@
 import doctest
 import hashlib
 import math
-import os
-import subprocess
-import sys
 from fractions import Fraction
-from pathlib import Path
 
 import constriction
 import numpy as np
 import pytest
+from elsewhere import NO_EXTRAS, run_python
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy._core._multiarray_umath import __cpu_baseline__, __cpu_features__
 from scipy.special import log_ndtr
 from scipy.stats import logistic, norm
 
 import edu_compress.entropy_coding as ec
 from edu_compress import BitstreamError
 from edu_compress.entropy_coding import Table, portable
-
-ROOT = Path(__file__).resolve().parents[1]
 
 CODERS = {
     "range": (ec.RangeEncoder, ec.RangeDecoder),
@@ -311,11 +305,8 @@ def test_tables_are_the_same_on_this_machine():
 
 
 def test_tables_are_the_same_without_the_wide_instructions_of_this_machine():
-    code = "import sys; sys.path.insert(0, 'tests'); from test_entropy_coding import digest_of_tables as d; print(d())"
-    every = [name for name, there in __cpu_features__.items() if there and name not in __cpu_baseline__]
-    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(every)}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT)
-    assert run.stdout.strip() == GOLDEN, run.stderr
+    code = "import test_entropy_coding as t; print(t.digest_of_tables())"
+    assert run_python(code, NPY_DISABLE_CPU_FEATURES=NO_EXTRAS) == GOLDEN
 
 
 @pytest.mark.parametrize(

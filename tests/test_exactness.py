@@ -8,14 +8,12 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy._core._multiarray_umath import __cpu_baseline__, __cpu_features__
+from elsewhere import NO_EXTRAS, run_python
 from small_models import CODECS, model_of, picture
 
 from edu_compress import images, open_codec, pretrained
@@ -79,7 +77,6 @@ def test_the_same_symbols_are_still_coded_in_the_same_bytes(name):
 # --- other machines ---------------------------------------------------------------------------
 
 MEDIUM = {"M": 128, "H": 48, "Z": 24, "E": 128, "N": 8}  # large enough for every library to share the work out
-NO_EXTRAS = " ".join(name for name, there in __cpu_features__.items() if there and name not in __cpu_baseline__)
 HERE = {"OMP_NUM_THREADS": "1"}
 ELSEWHERE = {
     "two threads": {"OMP_NUM_THREADS": "2"},
@@ -131,10 +128,7 @@ def report(folder: Path) -> dict[str, str]:
 def report_of(folder: Path, setting: dict[str, str]) -> dict[str, str]:
     """The report of a new process with these settings."""
     code = "import sys, json, pathlib, test_exactness as t; print(json.dumps(t.report(pathlib.Path(sys.argv[1]))))"
-    command = [sys.executable, "-W", "ignore", "-c", code, str(folder)]
-    run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **HERE, **setting}, cwd=TESTS)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    return json.loads(run_python(code, folder, **{**HERE, **setting}))
 
 
 @pytest.fixture(scope="module")

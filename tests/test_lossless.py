@@ -2,17 +2,13 @@
 
 import hashlib
 import io
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from elsewhere import NO_EXTRAS, run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy._core._multiarray_umath import __cpu_baseline__, __cpu_features__
 from PIL import Image
 
 from edu_compress import BitstreamError, ImageError, SettingError, images, open_codec
@@ -20,7 +16,6 @@ from edu_compress.codec import Container
 from edu_compress.entropy_coding import FastDecoder
 from edu_compress.lossless import _END_MARK, LEAST_BITS, MAX_SIDE, TABLES, LosslessCodec
 
-ROOT = Path(__file__).resolve().parents[1]
 codec = LosslessCodec()
 
 
@@ -97,11 +92,8 @@ def test_files_are_the_same_on_this_machine():
 
 
 def test_files_are_the_same_without_the_wide_instructions_of_this_machine():
-    code = "import sys; sys.path.insert(0, 'tests'); from test_lossless import digest_of_files as d; print(d())"
-    every = [name for name, there in __cpu_features__.items() if there and name not in __cpu_baseline__]
-    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(every)}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT)
-    assert run.stdout.strip() == GOLDEN, run.stderr
+    code = "import test_lossless as t; print(t.digest_of_files())"
+    assert run_python(code, NPY_DISABLE_CPU_FEATURES=NO_EXTRAS) == GOLDEN
 
 
 def test_no_sample_costs_less_than_the_bound_that_sizes_are_checked_with():
