@@ -13,9 +13,10 @@ r"""The first learned codec: non-linear transforms, uniform quantisation, a full
 The transforms are those of Ballé, Laparra and Simoncelli 2017 (three strided convolutions with GDN between
 them), with two additions that can be switched off: a linear path beside them that starts as a block DCT
 (``dct``), and gain units, which make one model serve every λ (``gains``; off, the model serves the one
-λ it is trained for). Larger models have residual blocks after each GDN as well (``R``). The prior is the non-parametric density of Ballé et al. 2018, appendix 6.1: a small
-monotonic network per channel that *is* the cumulative distribution function c, so that the probability of a bin is
-the difference of two of its values.
+λ it is trained for). Larger models have residual blocks after each GDN as well (``R``).
+
+The prior is the non-parametric density of Ballé et al. 2018, appendix 6.1: a small monotonic network per channel that
+*is* the cumulative distribution function c, so that the probability of a bin is the difference of two of its values.
 
 The training loss is J = R + λD with noise in place of rounding, see :mod:`~edu_compress.quantisation`.
 
