@@ -113,13 +113,7 @@ class Lesson:
 
     def rest(self) -> None:
         """Wait until the kernel has had nothing to do for three seconds: between two moves it rests briefly."""
-        looks = collections.deque(maxlen=15)  # five a second
-
-        def quiet() -> bool:
-            looks.append(self.idle())
-            return len(looks) == 15 and all(looks)
-
-        _wait_for(quiet, "the kernel to come to rest")
+        _wait_for(_lasting(self.idle, looks=15), "the kernel to come to rest")
 
     def _menu(self, menu: str, command: str) -> None:
         self.page.locator(".lm-MenuBar-itemLabel", has_text=menu).first.click()
@@ -144,11 +138,31 @@ class Lesson:
         return [text for text in texts if "Traceback (most recent call last)" in text]
 
     def show(self, selector: str):
-        """Scroll to the first element that matches and return it."""
+        """Scroll to the first element that matches, wait until it no longer changes, and return it."""
         element = self.page.locator(selector).first
         element.wait_for(state="attached")
         element.scroll_into_view_if_needed()
+        self.rest()
+        shown = ""
+
+        def unchanged() -> bool:
+            nonlocal shown
+            before, shown = shown, element.inner_html()
+            return shown == before
+
+        _wait_for(_lasting(unchanged, looks=8), f"{selector} to be drawn")
         return element
+
+
+def _lasting(condition, looks: int):
+    """A condition that holds once another one has held at so many looks in a row, five of them a second."""
+    recent = collections.deque(maxlen=looks)
+
+    def holds() -> bool:
+        recent.append(condition())
+        return len(recent) == looks and all(recent)
+
+    return holds
 
 
 def _wait_for(condition, what: str, seconds: float = PATIENCE) -> None:
