@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, codec, datasets, images, metrics, pretrained
+from . import __version__, codec, datasets, files, images, metrics, pretrained
 from .errors import CodecError, SettingError
 
 _DESCRIPTION = """\
@@ -159,7 +159,7 @@ def _encode(options: argparse.Namespace) -> None:
     image = images.sample(options.input) if options.input in images.sample_names() else images.load(options.input)
     setting = chosen.settings[len(chosen.settings) // 2] if options.setting is None else options.setting
     data = chosen.encode(image, setting)
-    images.write_atomically(options.output, data)
+    files.write_atomically(options.output, data)
     decoded = chosen.decode(data)
     height, width = image.shape[:2]
     print(f"{options.output}: {width}x{height}, setting {setting:g}, {len(data):,} bytes")
@@ -241,7 +241,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     if options.card:
         pretrained.read_card(options.card)  # mistakes are found before the work, not after it
-    folder = datasets.make_folder(Path(options.out).parent if options.out else evaluation.results_folder())
+    folder = files.make_folder(Path(options.out).parent if options.out else evaluation.results_folder())
     codec_options = dict(_option(text) for text in options.option)
     result = evaluation.evaluate(
         options.codec,

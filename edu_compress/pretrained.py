@@ -32,8 +32,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from . import images
-from .datasets import make_folder
+from . import files
 from .errors import CodecError, SettingError
 
 if TYPE_CHECKING:  # torch is imported where it is needed: listing the weights should be quick
@@ -121,7 +120,7 @@ def add_measurement(name: str, measurement: Mapping[str, Any], folder: Path | No
 
 
 def _write_card(path: Path, card: Card) -> None:
-    images.write_atomically(path, (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
+    files.write_json(path, card)
 
 
 # --- weights ----------------------------------------------------------------------------------
@@ -198,8 +197,8 @@ def save(name: str, state: Mapping[str, Tensor], card: Mapping[str, Any], folder
 
     data = safetensors.torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()})
     card = {"name": name, **card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    make_folder(folder)
-    images.write_atomically(folder / f"{name}.safetensors", data)  # the card last: it vouches for the weights
+    files.make_folder(folder)
+    files.write_atomically(folder / f"{name}.safetensors", data)  # the card last: it vouches for the weights
     _write_card(folder / f"{name}.json", card)
     return card
 

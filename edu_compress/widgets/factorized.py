@@ -29,7 +29,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from .. import images, metrics, plots
+from .. import files, images, metrics, plots
 from ..codec import open_codec
 from ..factorized import STRIDE, FactorizedCodec
 from ..rate_distortion import lagrangian
@@ -425,7 +425,7 @@ class LambdaExplorer(LessonWidget):
         """Write :meth:`twin` as a page of its own, which any browser opens."""
         head = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>λ explorer</title>\n'
         head += '<meta name="viewport" content="width=device-width">\n'
-        images.write_atomically(path, (head + self.twin(steps)).encode())
+        files.write_atomically(path, (head + self.twin(steps)).encode())
 
 
 # --- small parts ------------------------------------------------------------------------------
