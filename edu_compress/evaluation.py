@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import __version__, codec, datasets, files, images, rate_distortion
+from . import __version__, datasets, files, images, rate_distortion, registry
 from .errors import CodecError, SettingError
 from .rate_distortion import RDCurve, RDPoint
 
@@ -162,9 +162,9 @@ def _one_thread_for_children() -> Iterator[None]:
 
 
 @functools.cache
-def _open(name: str, options: Options) -> codec.Codec:
+def _open(name: str, options: Options) -> registry.Codec:
     """Open the codec once in each process, and warm it up."""
-    opened = codec.open_codec(name, **dict(options))
+    opened = registry.open_codec(name, **dict(options))
     opened.decode(opened.encode(np.zeros((16, 16, 3), np.uint8), opened.settings[0]))
     return opened
 
@@ -186,7 +186,7 @@ def _measure(name: str, options: Options, file: Path, setting: float) -> dict[st
 class _Timed:
     """A codec that notes how long it takes, and how many bytes its file has."""
 
-    def __init__(self, inner: codec.Codec):
+    def __init__(self, inner: registry.Codec):
         self.inner, self.record = inner, {}
 
     def encode(self, image: np.ndarray, setting: float) -> bytes:

@@ -47,7 +47,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import images
-from .codec import Container
+from .container import Container
 from .entropy_coding import (
     FastDecoder,
     FastEncoder,
@@ -512,6 +512,7 @@ class HyperpriorCodec(LatentCodec):
 
     name = model_name = "hyperprior"
     sections = ("z", "y")
+    small = {**LatentCodec.small, "H": 8, "Z": 4, "E": 16}
 
     def __init__(self, weights: str = "", model: Hyperprior | None = None, refine: int = 0):
         super().__init__(weights, model)

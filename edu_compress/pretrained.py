@@ -25,25 +25,17 @@ Taught in lesson 05.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from . import files
+from . import files, registry
 from .errors import CodecError, SettingError
 
 if TYPE_CHECKING:  # torch is imported where it is needed: listing the weights should be quick
     from torch import Tensor, nn
-
-MODELS: dict[str, str] = {
-    "factorized": "edu_compress.factorized:FactorizedPrior",
-    "hyperprior": "edu_compress.hyperprior:Hyperprior",
-    "context": "edu_compress.context:ContextModel",
-}
-"""The models that can be trained, by the name in recipes and cards: "module:class"."""
 
 Card = dict[str, Any]
 
@@ -61,17 +53,17 @@ def build(model: str, config: Mapping[str, Any]) -> nn.Module:
     """Make a model with fresh weights.
 
     Args:
-        model: a name in :data:`MODELS`.
+        model: a name in :func:`.registry.models`, as in recipes and cards.
         config: fields of the model's configuration, which is the class with which its constructor's argument
             ``config`` is annotated; fields that are not given keep their defaults.
 
     Raises:
         SettingError: no such model, or no such field.
     """
-    if model not in MODELS:
-        raise SettingError(f"There is no model {model!r}; choose one of: {', '.join(MODELS)}.")
-    module, _, attribute = MODELS[model].partition(":")
-    model_class = getattr(importlib.import_module(module), attribute)
+    models = registry.models()
+    if model not in models:
+        raise SettingError(f"There is no model {model!r}; choose one of: {', '.join(models)}.")
+    model_class = registry.load(models[model])
     config_class = get_type_hints(model_class.__init__)["config"]
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
     try:
@@ -131,7 +123,7 @@ def load(name: str, model: str | None = None, folder: Path | None = None) -> nn.
 
     Args:
         name: of the weights.
-        model: if given, the model (a name in :data:`MODELS`) that the weights must be of.
+        model: if given, the model (a name in :func:`.registry.models`) that the weights must be of.
         folder: where they are; :func:`weights_folder` if not given.
 
     Raises:

@@ -41,8 +41,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from . import metrics
-from .codec import Codec
 from .errors import CodecError, SettingError
+from .registry import Codec
 
 # --- points and curves ------------------------------------------------------------------------
 

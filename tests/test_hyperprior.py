@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_models import CODECS, codec_of, model_of, picture
 
-from edu_compress import BitstreamError, CodecError, SettingError, codec, metrics
-from edu_compress.codec import Container
+from edu_compress import BitstreamError, CodecError, SettingError, metrics, registry
+from edu_compress.container import Container
 from edu_compress.entropy_coding.tables import SCALES
 from edu_compress.hyperprior import (
     PAPER_MEAN_SCALE,
@@ -376,9 +376,7 @@ def test_sizes_that_the_data_cannot_hold_are_refused_at_once(small, size):
 def test_the_codecs_are_in_the_registry():
     for name, small in CODECS.items():
         if name != "scale_hyperprior":
-            module, _, attribute = codec.registry[name].target.partition(":")
-            assert f"edu_compress.{module}" == small.__module__ and attribute == small.__name__
-            assert codec.registry[name].name == small.name
+            assert registry.find(name).load() is small and small.name == name
 
 
 @pytest.mark.parametrize("name", CODECS)

@@ -30,9 +30,9 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from .. import files, images, metrics, plots
-from ..codec import open_codec
 from ..factorized import STRIDE, FactorizedCodec
 from ..rate_distortion import lagrangian
+from ..registry import open_codec
 from ._core import (
     LessonWidget,
     PhotoChooser,
@@ -52,7 +52,7 @@ CURVE_POINTS = 11
 CROP = 60  # pixels a side, shown three times as large
 TANGENT, RATE, DISTORTION = plots.GREEN, plots.BLUE, "#6A51A3"
 ERROR_SCALE = 32  # grey levels that are drawn darkest
-LINES = (TANGENT, RATE, DISTORTION, plots.ORANGE, *(plots.STYLE[name].color for name in ("factorized", "libjpeg")))
+LINES = (TANGENT, RATE, DISTORTION, plots.ORANGE, *(plots.style(name).color for name in ("factorized", "libjpeg")))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class LambdaExplorer(LessonWidget):
 
     def _draw_curves(self, ax: Axes) -> None:
         """Draw the curves of JPEG and of our codec."""
-        ours, jpeg = plots.STYLE["factorized"], plots.STYLE["libjpeg"]
+        ours, jpeg = plots.style("factorized"), plots.style("libjpeg")
         rate, mse = (np.array([getattr(coded, name) for coded in self.curve]) for name in ("rate", "mse"))
         straight = self.axes.value == "MSE"
         ax.plot(self._jpeg_rate, self._height(self._jpeg_mse), jpeg.linestyle, color=jpeg.color, label=jpeg.label)
