@@ -602,7 +602,7 @@ class HyperpriorCodec(LatentCodec):
         decoder, tables = FastDecoder(container.sections["y"]), shifted_gaussian_tables()
         pieces, decoded = self._pieces(h, w), []
         for positions in pieces:
-            if decoder.exhausted:
+            if decoder.ran_dry:
                 raise BitstreamError("The coded picture is incomplete: its data end too early.")
             here = self.prior.gaussians(features, canvas, positions, lam)
             whole, sign, index = shifted(here.mean, here.scale)
