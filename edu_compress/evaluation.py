@@ -2,16 +2,18 @@ r"""Measuring a codec on a folder of pictures: real files, every picture, every 
 
 ::
 
-    folder --+--> picture 1, setting 1 --> worker process --> encode -> file -> decode -> bytes, PSNR, MS-SSIM, seconds
-             +--> picture 1, setting 2 --> worker process -->   "
-             +--> ...                         (one thread each)
+    folder --+--> picture 1 --> worker process --> curve --+--> file 1 --> decode --> bytes, PSNR, MS-SSIM, seconds
+             +--> picture 2 --> worker process             +--> file 2 --> decode -->   "
+             +--> ...           (one thread each)          +--> ...
                                                                         |
         NAME.json  <-- each picture's points, their mean curve, the command and the versions <--+
 
 What makes a comparison fair: the same pictures (the manifest hash says which), the length of real files, metrics on
 the decoded 8-bit RGB pictures, and the mean over pictures taken of the bpp and of the metric at each setting. Times
-are those of one thread; the first file of each process, for which libraries are loaded and memory is found, is made
-before the clock runs.
+are those of one thread. The first file of each process, for which libraries are loaded and memory is found, is made
+before the clock runs. What a decoder must do for each file, such as making the tables of its λ, is inside: each file
+is decoded by a codec that was opened for it. A progressive codec makes one file for all settings: the first has the
+time.
 
 Invariants: nothing is left out: a picture that fails stops the evaluation, and names itself; the number of workers
 changes the times only; ``rate_distortion.load_curves`` reads the file.
@@ -30,7 +32,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +44,7 @@ from tqdm.auto import tqdm
 from . import __version__, datasets, files, images, rate_distortion, registry
 from .errors import CodecError, SettingError
 from .rate_distortion import RDCurve, RDPoint
+from .registry import Entry
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -80,15 +83,16 @@ def evaluate(
     """
     paths = datasets.list_pictures(datasets.find_folder(folder))
     options = tuple((options or {}).items())
-    own_settings = _open(name, options).settings  # a wrong name or option fails here
-    chosen = [float(setting) for setting in (own_settings if settings is None else settings)]
+    codec = registry.open_codec(name, **dict(options))  # a wrong name or option fails here
+    if type(codec).__module__ == "__main__":
+        raise SettingError(f"Other processes cannot import {name!r} from here; put it into a module, or use measure().")
+    chosen = [float(setting) for setting in (codec.settings if settings is None else settings)]
     if not chosen or len(set(chosen)) < len(chosen):
         raise SettingError("Give at least one setting, and each of them once.")
     if workers < 1:
         raise SettingError(f"There must be at least 1 worker, not {workers}.")
-    tasks = [(file, setting) for file in paths for setting in chosen]
-    rows = dict(zip(tasks, _in_parallel(name, options, tasks, workers, progress), strict=True))
-    pictures = [{"name": file.name, "points": [rows[file, setting] for setting in chosen]} for file in paths]
+    points = _in_parallel(registry.find(name), options, paths, chosen, workers, progress)
+    pictures = [{"name": path.name, "points": of_one} for path, of_one in zip(paths, points, strict=True)]
     mean = rate_distortion.mean_curve([_curve(name, picture["points"]) for picture in pictures])
     return {
         "command": command,
@@ -128,23 +132,29 @@ def _versions() -> dict[str, str]:
 # --- worker processes -------------------------------------------------------------------------
 
 
-def _in_parallel(name: str, options: Options, tasks: list, workers: int, progress: bool) -> list[dict]:
-    """Measure every (file, setting) in a process of the pool; the results are in the order of the tasks."""
+def _in_parallel(
+    entry: Entry, options: Options, paths: list[Path], settings: list[float], workers: int, progress: bool
+) -> list[list[dict]]:
+    """Measure every picture in a process of the pool; the results are in the order of the paths."""
     # spawn: a forked child would inherit locks of threads that it does not have
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl+C reaches all processes; this one tells the others
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(paths)), context, initializer=_begin, initargs=(entry,))
     try:
         with _one_thread_for_children():
-            futures = [pool.submit(_measure, name, options, *task) for task in tasks]
-            for future in tqdm(as_completed(futures), desc=name, total=len(tasks), unit="file", disable=not progress):
+            futures = [pool.submit(_measure, entry.name, options, path, settings) for path in paths]
+            done = as_completed(futures)
+            for future in tqdm(done, desc=entry.name, total=len(paths), unit="picture", disable=not progress):
                 future.result()  # the first failure ends the evaluation
         return [future.result() for future in futures]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin(entry: Entry) -> None:
+    """Prepare a new process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches all processes; the first one tells the others
+    if registry.entries().get(entry.name) != entry:  # one that was registered in the process that started this
+        registry.register(entry)
 
 
 @contextlib.contextmanager
@@ -161,42 +171,37 @@ def _one_thread_for_children() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-@functools.cache
-def _open(name: str, options: Options) -> registry.Codec:
-    """Open the codec once in each process, and warm it up."""
-    opened = registry.open_codec(name, **dict(options))
-    opened.decode(opened.encode(np.zeros((16, 16, 3), np.uint8), opened.settings[0]))
-    return opened
+@functools.cache  # once in each process
+def _warm_up(name: str, options: Options) -> None:
+    """Make a first file, for which libraries are loaded and tables made that all pictures and settings share."""
+    codec = registry.open_codec(name, **dict(options))
+    codec.decode(codec.encode(np.zeros((16, 16, 3), np.uint8), codec.settings[0]))
 
 
-def _measure(name: str, options: Options, file: Path, setting: float) -> dict[str, float]:
-    """Measure one picture with one setting."""
-    timed = _Timed(_open(name, options))
+def _measure(name: str, options: Options, path: Path, settings: list[float]) -> list[dict[str, float]]:
+    """Measure one picture with all settings; encoder and decoders share no object, as if on two machines."""
+    _warm_up(name, options)
+    rows, now = [], ""
     try:
-        image = images.load(file)
-        point = rate_distortion.measure_point(timed, image, setting)
+        image = images.load(path)
+        files = registry.open_codec(name, **dict(options)).curve(image, settings)
+        for setting in settings:
+            now = f" at setting {setting:g}"
+            data, encode_seconds = _timed(next, files)
+            decoded, decode_seconds = _timed(registry.open_codec(name, **dict(options)).decode, data)
+            point = asdict(rate_distortion.compare(image, data, decoded, setting))
+            seconds = {"encode_seconds": encode_seconds, "decode_seconds": decode_seconds}
+            rows.append(point | {"bytes": len(data)} | seconds)
     except CodecError as error:
-        raise type(error)(f"{file.name} at setting {setting:g}: {error}") from error
+        raise type(error)(f"{path.name}{now}: {error}") from error
     except Exception as error:  # a bug of the codec; it keeps its traceback
-        error.add_note(f"This was {file.name} at setting {setting:g}.")
+        error.add_note(f"This was {path.name}{now}.")
         raise
-    return asdict(point) | timed.record
+    return rows
 
 
-class _Timed:
-    """A codec that notes how long it takes, and how many bytes its file has."""
-
-    def __init__(self, inner: registry.Codec):
-        self.inner, self.record = inner, {}
-
-    def encode(self, image: np.ndarray, setting: float) -> bytes:
-        begin = time.perf_counter()
-        data = self.inner.encode(image, setting)
-        self.record |= {"bytes": len(data), "encode_seconds": round(time.perf_counter() - begin, 4)}
-        return data
-
-    def decode(self, data: bytes) -> np.ndarray:
-        begin = time.perf_counter()
-        image = self.inner.decode(data)
-        self.record["decode_seconds"] = round(time.perf_counter() - begin, 4)
-        return image
+def _timed(function: Callable, *arguments: Any) -> tuple[Any, float]:
+    """Return what the function returns, and the seconds that it took."""
+    begin = time.perf_counter()
+    result = function(*arguments)
+    return result, round(time.perf_counter() - begin, 4)

@@ -86,7 +86,11 @@ def measure_point(codec: Codec, image: np.ndarray, setting: float) -> RDPoint:
         CodecError: what the codec raises.
     """
     data = codec.encode(image, setting)
-    decoded = codec.decode(data)
+    return compare(image, data, codec.decode(data), setting)
+
+
+def compare(image: np.ndarray, data: bytes, decoded: np.ndarray, setting: float) -> RDPoint:
+    """Return the point of a file: its length, and how far the picture decoded from it is from the original."""
     return RDPoint(
         bpp=metrics.bits_per_pixel(data, image),
         mse=metrics.mse(image, decoded),
@@ -104,8 +108,9 @@ def measure(codec: Codec, image: np.ndarray, settings: Iterable[float] | None = 
         image: uint8 [H, W, 3].
         settings: those to try; if not given, the codec's own list, which traces its curve.
     """
-    chosen = codec.settings if settings is None else settings
-    return RDCurve(codec.name, tuple(measure_point(codec, image, setting) for setting in chosen))
+    chosen = list(codec.settings if settings is None else settings)
+    files = zip(codec.curve(image, chosen), chosen, strict=True)
+    return RDCurve(codec.name, tuple(compare(image, data, codec.decode(data), setting) for data, setting in files))
 
 
 def mean_curve(curves: Sequence[RDCurve]) -> RDCurve:

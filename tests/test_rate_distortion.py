@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edu_compress import CodecError, ImageError, SettingError, files, images, metrics
+from edu_compress import CodecError, ImageError, SettingError, files, images, metrics, registry
 from edu_compress.evaluation import results_folder
 from edu_compress.rate_distortion import (
     LAMBDA_CONVENTIONS,
@@ -54,7 +54,7 @@ BPG = curve(
 )
 
 
-class PillowCodec:
+class PillowCodec(registry.Codec):
     """A small real codec: the JPEG, or the lossless WebP, of Pillow."""
 
     def __init__(self, settings=(10, 30, 50, 70, 90), kind="JPEG", name="pillow"):
@@ -117,6 +117,17 @@ def test_only_like_curves_can_be_averaged():
     for curves in ([], [one, other_settings], [one, other_codec], [one, RDCurve("pillow", one.points[:1])]):
         with pytest.raises(SettingError):
             mean_curve(curves)
+
+
+def test_a_codec_that_can_cut_its_file_makes_one_for_the_whole_curve():
+    class Cut(PillowCodec):
+        def curve(self, image, settings):
+            data = self.encode(image, 50)
+            return (data for _ in settings)
+
+    codec = Cut((1, 2, 3))
+    curve = measure(codec, CAT)
+    assert codec.calls == 1 and curve.setting.tolist() == [1, 2, 3] and len(set(curve.bpp)) == 1
 
 
 def test_curves_are_saved_and_loaded_exactly_even_those_without_loss(tmp_path):
