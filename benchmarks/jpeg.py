@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from edu_compress import images, jpeg
+from edu_compress import images
+from edu_compress.codecs import jpeg
 
 WIDTH, HEIGHT, RUNS = 768, 512, 9
 QUALITIES = (25, 75, 95)

@@ -147,7 +147,8 @@ def _codecs(_: argparse.Namespace) -> None:
     print(f"trained weights in {pretrained.weights_folder()}:{'' if pretrained.names() else ' none'}")
     for name in pretrained.names():
         card = pretrained.read_card(name)
-        print(f"{name:22} model {card['model']}, {card['bytes']:,} bytes, {card['steps']:,} steps")
+        its = [f"model {card['model']}"] + [f"{card[key]:,} {key}" for key in ("bytes", "steps") if key in card]
+        print(f"{name:22} {', '.join(its)}")
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -312,27 +313,22 @@ def _lab(options: argparse.Namespace) -> int:
 
 # --- doctor -----------------------------------------------------------------------------------
 
-_REQUIREMENTS = (
-    "numpy",
-    "scipy",
-    "pillow",
-    "pillow-heif",
-    "scikit-image",
-    "matplotlib",
-    "torch",
-    "safetensors",
-    "pooch",
-    "jupyterlab",
-    "ipywidgets",
-    "anywidget",
-)
+
+def _requirements() -> list[str]:
+    """What this package says that it needs, and what the lessons need; the rest is for tests and benchmarks."""
+    try:
+        needed = importlib.metadata.requires("edu_compress") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []  # its own line says so
+    here = [line for line in needed if "extra ==" not in line or re.search("extra == .lab", line)]
+    return [re.match(r"[\w.-]+", line)[0] for line in here]
 
 
 def _doctor(_: argparse.Namespace) -> int:
     """Print one [OK] or [FAIL] line per requirement; the exit status is 1 if anything failed."""
     print(f"edu-compress {__version__} on {platform.platform()}")
     checks = [("Python 3.11 or newer", sys.version_info >= (3, 11), platform.python_version())]
-    checks += [(name, *_installed(name)) for name in _REQUIREMENTS]
+    checks += [(name, *_installed(name)) for name in ("edu_compress", *_requirements())]
     checks += [("sample photographs", *_samples()), ("JPEG round trip", *_round_trip())]
     for name, passed, remark in checks:
         print(f"[{'OK' if passed else 'FAIL'}] {name}{': ' + remark if remark else ''}")

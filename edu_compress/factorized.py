@@ -378,11 +378,10 @@ class LatentCodec(ContainerCodec):
         """A small untrained codec, under the weights "quick": random networks beside a DCT of a photograph."""
         from . import pretrained
 
-        photo = torch.from_numpy(images.sample("coffee")[:384, :576].copy())  # (H, W, 3)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = pretrained.build(cls.model_name, cls.small)
-            model.initialise(photo.permute(2, 0, 1)[None].float() / 255)
+            model.initialise(cls.pixels(images.sample("coffee")[:384, :576]))
         return cls("quick", model)
 
     def check_lam(self, setting: float) -> float:

@@ -10,7 +10,11 @@ from torch import nn
 
 from edu_compress import images
 from edu_compress.context import CheckerboardCodec, ContextCodec, ContextConfig, ContextModel
+from edu_compress.factorized import LatentCodec
 from edu_compress.hyperprior import Hyperprior, HyperpriorCodec, HyperpriorConfig
+
+TRAINING_PHOTO = LatentCodec.pixels(images.sample("coffee")[:384, :576])
+"""From which DCT filters are chosen: (1, 3, 384, 576) in [0, 1]."""
 
 SMALL = {"N": 4, "M": 16, "H": 8, "Z": 4, "E": 16}
 
@@ -19,8 +23,7 @@ def lively(model: Hyperprior, seed: int = 0) -> Hyperprior:
     """Move a fresh model away from its cautious first weights: μ, σ and z vary, and so does what depends on λ."""
     torch.manual_seed(seed)
     if model.config.dct:
-        photo = torch.from_numpy(images.sample("coffee")[:384, :576].copy())
-        model.initialise(photo.permute(2, 0, 1)[None].float() / 255)
+        model.initialise(TRAINING_PHOTO)
     with torch.no_grad():
         nn.init.normal_(model.entropy_parameters[-1].weight, std=0.7 / model.config.E**0.5)
         nn.init.normal_(model.entropy_parameters[-1].bias, std=0.2)

@@ -1,7 +1,10 @@
 """The command line, run as a user runs it."""
 
+import re
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,7 +123,31 @@ def test_codecs_and_help_teach(capsys):
 def test_doctor_passes_here_and_says_so():
     run = subprocess.run([sys.executable, "-m", "edu_compress.cli", "doctor"], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
-    assert "[FAIL]" not in run.stdout and run.stdout.count("[OK]") >= 5
+    assert "[FAIL]" not in run.stdout
+    for name in ("edu_compress", "numpy", "constriction", "tqdm", "jupyterlab", "JPEG round trip"):
+        assert f"[OK] {name}: " in run.stdout
+    assert "pytest" not in run.stdout  # whoever reads the lessons needs no tests
+
+
+def test_doctor_names_what_is_missing(monkeypatch, capsys):
+    def version(name):
+        if name in ("tqdm", "edu_compress"):
+            raise metadata.PackageNotFoundError
+        return "1.0"
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert main(["doctor"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("[FAIL]") == 2 and "[FAIL] tqdm: not installed" in printed and "[OK] scipy: 1.0" in printed
+    monkeypatch.setattr(metadata, "requires", lambda name: version("edu_compress"))
+    assert main(["doctor"]) == 1  # also from a folder that is not installed
+
+
+def test_codecs_lists_weights_whose_cards_say_little(monkeypatch, capsys):
+    monkeypatch.setenv("EDU_COMPRESS_WEIGHTS", str(Path(__file__).parent / "golden"))
+    assert main(["codecs"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^golden-context +model context, [0-9,]+ bytes$", printed, re.MULTILINE)
 
 
 def test_importing_the_package_is_cheap():

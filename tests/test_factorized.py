@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from elsewhere import NO_EXTRAS, run_python
+from small_models import TRAINING_PHOTO
 
 from edu_compress import BitstreamError, SettingError, images, metrics
 from edu_compress.factorized import PAPER, FactorizedCodec, FactorizedConfig, FactorizedDensity, FactorizedPrior
@@ -17,8 +18,7 @@ def small_model() -> FactorizedPrior:
     """An untrained model whose linear path makes it a DCT codec: its pictures are recognisable, its files small."""
     torch.manual_seed(0)
     model = FactorizedPrior(CONFIG)
-    photo = torch.from_numpy(images.sample("coffee")[:384, :576].copy()).permute(2, 0, 1)[None].float() / 255
-    model.initialise(photo)
+    model.initialise(TRAINING_PHOTO)
     return model.eval()
 
 

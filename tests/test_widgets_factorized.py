@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_models import TRAINING_PHOTO
 
 from edu_compress import images, metrics, open_codec, plots, widgets
 from edu_compress.factorized import FactorizedCodec, FactorizedConfig, FactorizedPrior
@@ -22,8 +23,7 @@ def codec():
     """An untrained model whose linear path makes it a DCT codec: its pictures are recognisable."""
     torch.manual_seed(0)
     model = FactorizedPrior(FactorizedConfig(N=8, M=48))
-    photo = torch.from_numpy(images.sample("coffee")[:384, :576].copy()).permute(2, 0, 1)[None].float() / 255
-    model.initialise(photo)
+    model.initialise(TRAINING_PHOTO)
     return FactorizedCodec("small", model)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_models import SMALL, codec_of
+from small_models import SMALL, TRAINING_PHOTO, codec_of
 
 from edu_compress import images, metrics, widgets
 from edu_compress.factorized import FactorizedCodec, FactorizedConfig, FactorizedPrior
@@ -21,8 +21,7 @@ PHOTO = images.sample("coffee")[100:250, 100:330]  # 10 x 15 positions, the last
 def factorized():
     torch.manual_seed(0)
     model = FactorizedPrior(FactorizedConfig(N=SMALL["N"], M=SMALL["M"]))
-    photo = torch.from_numpy(images.sample("coffee")[:384, :576].copy()).permute(2, 0, 1)[None].float() / 255
-    model.initialise(photo)
+    model.initialise(TRAINING_PHOTO)
     return FactorizedCodec("small", model)
 
 

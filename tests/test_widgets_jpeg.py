@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edu_compress import images, jpeg, metrics, open_codec, widgets
+from edu_compress import images, metrics, open_codec, widgets
+from edu_compress.codecs import jpeg
 from edu_compress.codecs.jpeg import encoder
 from edu_compress.codecs.jpeg.tables import STANDARD_LUMA, ZIGZAG, scale_table
 from edu_compress.dct import idct2

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -121,3 +121,23 @@ def expect_array(value: object, wanted: np.ndarray, what: str, tolerance: float 
             f"{what} differs at {where}: {array[where]} instead of {wanted[where]} "
             f"({int((~close).sum())} of {wanted.size} values are wrong). {hint}".strip()
         )
+
+
+def expect_right(
+    value: object, right: object, what: str, mistakes: Sequence[tuple[object, str]], hint: str = "",
+    tolerance: float = 1e-6,
+) -> None:  # fmt: skip
+    """Raise :class:`Wrong` unless ``value`` is ``right``, with the sentence of the mistake whose result it is.
+
+    Args:
+        value: the answer, a number or an array.
+        right: what it should be.
+        what: it is called in the sentences.
+        mistakes: (result, sentence) of each that students make.
+        hint, tolerance: for a value that is neither right nor a known mistake.
+    """
+    value, right = np.asarray(value), np.asarray(right)
+    for result, sentence in mistakes:
+        if value.shape == np.shape(result) and np.allclose(value, result) and not np.allclose(value, right):
+            raise Wrong(sentence)
+    (expect_array if right.ndim else expect_number)(value, right, what, tolerance, hint)

@@ -6,21 +6,12 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from ..entropy_coding.tables import LOG_SCALES, SCALES
-from ._core import Wrong, exercise, expect, expect_array, expect_number
+from ._core import Wrong, exercise, expect, expect_array, expect_number, expect_right
 
 
 def _bin(k: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     distance = np.abs(k - mu)
     return ndtr((0.5 - distance) / sigma) - ndtr((-0.5 - distance) / sigma)
-
-
-def _expect_right(value: object, right: np.ndarray, what: str, mistakes: list[tuple[np.ndarray, str]]) -> None:
-    """Raise :class:`Wrong` unless ``value`` is ``right``, with the sentence of the mistake whose result it is."""
-    value = np.asarray(value, dtype=np.float64)
-    for result, sentence in mistakes:
-        if value.shape == np.shape(result) and np.allclose(value, result) and not np.allclose(value, right):
-            raise Wrong(sentence)
-    expect_array(value, np.asarray(right, dtype=np.float64), what)
 
 
 @exercise("the mass of every bin, with its digits in both tails")
@@ -36,7 +27,7 @@ def bin_probability(answer, rng):
         (-_bin(k, mu, sigma), "this is negative: take Φ of the upper edge minus Φ of the lower one."),
         (-np.log2(_bin(k, mu, sigma)), "these are the bits of k: return the probability itself."),
     ]  # fmt: skip
-    _expect_right(answer(k, mu, sigma), _bin(k, mu, sigma), "the probability", mistakes)
+    expect_right(answer(k, mu, sigma), _bin(k, mu, sigma), "the probability", mistakes)
     far = np.array([9.0, 12.0, 20.0])
     tail = np.asarray(answer(far, np.zeros(3), np.ones(3)), dtype=np.float64)
     expect(np.all(tail > 0), "far above μ you return 0: 1 - 1 has no digits left; mirror the bin into the lower tail.")
@@ -69,7 +60,7 @@ def scale_index(answer, rng):
     ]
     value = np.asarray(answer(sigma))
     expect(value.dtype.kind in "iu", f"an index is an integer; you return {value.dtype}: convert at the end.")
-    _expect_right(value, np.rint(exact).clip(0, 63), "the index", mistakes)
+    expect_right(value, np.rint(exact).clip(0, 63), "the index", mistakes)
 
 
 @exercise("bits won by the blocks, less the bits that their widths cost")
@@ -115,7 +106,7 @@ def centre_of_mass(answer, rng):
         (k, "this is the middle of the bin."),
         (np.clip(mu, k - 0.5, k + 0.5), "this is the point of the bin nearest to μ, not its centre of mass."),
     ]
-    _expect_right(answer(k, mu, sigma), mu - shift, "the centre", mistakes)
+    expect_right(answer(k, mu, sigma), mu - shift, "the centre", mistakes)
     far = np.array([100.0, -100.0, 60.0])
     edges = np.array([99.5, -99.5, 59.5])
     value = np.asarray(answer(far, np.zeros(3), np.ones(3)), dtype=np.float64)

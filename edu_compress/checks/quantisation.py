@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.stats import laplace
 
-from ._core import Wrong, exercise, expect, expect_array, expect_number
+from ._core import Wrong, exercise, expect, expect_array, expect_number, expect_right
 
 
 def _tensor(value: object, what: str) -> torch.Tensor:
@@ -16,15 +16,6 @@ def _tensor(value: object, what: str) -> torch.Tensor:
 
 def _normals(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     return torch.from_numpy(rng.normal(size=shape))
-
-
-def _expect_right(value: np.ndarray, right: np.ndarray, what: str, mistakes: list[tuple[np.ndarray, str]]) -> None:
-    """Raise :class:`Wrong` unless ``value`` is ``right``, with the sentence of the mistake whose result it is."""
-    value = np.asarray(value, dtype=np.float64)
-    for result, sentence in mistakes:
-        if value.shape == np.shape(result) and np.allclose(value, result) and not np.allclose(value, right):
-            raise Wrong(sentence)
-    expect_array(value, np.asarray(right), what)
 
 
 @exercise("at the integers, the density of y + u is the probability of the rounded y")
@@ -42,7 +33,7 @@ def noisy_density(answer, rng):
         (source.cdf(np.round(v) + 0.5) - source.cdf(np.round(v) - 0.5),
          "this is the probability of the nearest integer; the density of y + u is defined between the integers, too."),
     ]  # fmt: skip
-    _expect_right(answer(source.cdf, v), right, "the density of y + u", mistakes)
+    expect_right(answer(source.cdf, v), right, "the density of y + u", mistakes)
 
 
 @exercise("values are rounded, and the gradient passes as if nothing had happened")
@@ -141,7 +132,7 @@ def gain(answer, rng):
         (gains[1], "this is the gain of the anchor to the left; λ lies between two anchors."),
         (gains[2], "this is the gain of the anchor to the right; λ lies between two anchors."),
     ]
-    _expect_right(answer(lam, lams, gains), geometric(t), "the gain", mistakes)
+    expect_right(answer(lam, lams, gains), geometric(t), "the gain", mistakes)
     for k in (0, 3):
         expect_array(answer(float(lams[k]), lams, gains), gains[k], f"the gain at anchor {k}")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import rate_distortion
 from ..rate_distortion import RDCurve, RDPoint, lower_convex_hull
-from ._core import Wrong, exercise, expect, expect_number
+from ._core import Wrong, exercise, expect, expect_number, expect_right
 
 
 def _entropy(*columns: np.ndarray) -> float:
@@ -14,18 +14,6 @@ def _entropy(*columns: np.ndarray) -> float:
     counts = np.unique(np.column_stack(columns), axis=0, return_counts=True)[1]
     p = counts / counts.sum()
     return float(-(p * np.log2(p)).sum())
-
-
-def _expect_right(
-    value: float, right: float, what: str, mistakes: list[tuple[float, str]], hint: str = "", tolerance: float = 1e-6
-) -> None:
-    """Raise :class:`Wrong` unless ``value`` is ``right``, with the sentence of the mistake whose result it is."""
-    if np.isclose(value, right, rtol=tolerance, atol=tolerance):
-        return
-    for result, sentence in mistakes:
-        if np.isclose(value, result, rtol=tolerance, atol=tolerance):
-            raise Wrong(sentence)
-    expect_number(value, right, what, tolerance, hint)
 
 
 def _as_number(value: object, what: str) -> float:
@@ -58,11 +46,11 @@ def conditional_entropy(answer, rng):
         (right * np.log(2), "this is in nats: use log2, not log."),
         (-right, "the sign is wrong: an entropy is never negative."),
     ]
-    _expect_right(value, right, "H(X | C)", mistakes, "Count pairs (x, c) that occur together.")
+    expect_right(value, right, "H(X | C)", mistakes, "Count pairs (x, c) that occur together.")
     expect_number(answer(context, context), 0.0, "H(X | X)", hint="Who knows X needs no bits for X.")
     value = _as_number(answer(context, symbols), "H(X | C)")  # now the context is wide
     mistakes = [(_entropy(256 * context + symbols) - h_symbols, mixed_up.replace("c + x", "x + c"))]
-    _expect_right(value, joint - h_symbols, "H(X | C) for numbers outside of 0 to 255", mistakes)
+    expect_right(value, joint - h_symbols, "H(X | C) for numbers outside of 0 to 255", mistakes)
 
 
 @exercise("a uniform quantiser with this step has MSE step² / 12, which is exactly the PSNR asked for")
@@ -78,7 +66,7 @@ def step_for_psnr(answer, rng):
         (np.sqrt(12 * allowed / 255), "the peak enters squared: PSNR = 10 log10(255² / MSE)."),
         (np.sqrt(12 * 255**2 / 10 ** (psnr / 20)), "PSNR has 10 log10 of a ratio of squares; you used 20."),
     ]
-    _expect_right(value, np.sqrt(12 * allowed), f"the step for {psnr:.2f} dB", mistakes)
+    expect_right(value, np.sqrt(12 * allowed), f"the step for {psnr:.2f} dB", mistakes)
 
 
 @exercise("your hull holds exactly the settings that some lambda picks")
@@ -138,7 +126,7 @@ def our_lambda(answer, rng):
             "the 255² went to the wrong side: a distortion on the scale 0 to 255 is larger, so lambda is smaller.",
         ),
     ]
-    _expect_right(value, right, f"lambda for beta = {beta:.3g}", mistakes)
+    expect_right(value, right, f"lambda for beta = {beta:.3g}", mistakes)
 
 
 @exercise("the average distance between the two curves, in per cent of rate")
@@ -160,7 +148,7 @@ def bd_rate(answer, rng):
         *_slips_with_integrals(*four),
     ]  # fmt: skip
     what = "the BD-rate"
-    _expect_right(_as_number(answer(*four), what), right, what, mistakes, tolerance=1e-5)
+    expect_right(_as_number(answer(*four), what), right, what, mistakes, tolerance=1e-5)
     same = answer(rate_anchor, psnr_anchor, rate_anchor, psnr_anchor)
     expect_number(same, 0.0, "the BD-rate of a curve against itself", 1e-5)
     doubled = answer(rate_anchor, psnr_anchor, 2 * rate_anchor, psnr_anchor)

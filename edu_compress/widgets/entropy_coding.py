@@ -28,7 +28,7 @@ from ..entropy_coding import (
     narrowing_steps,
     portable,
 )
-from ._core import LessonWidget, PhotoChooser, PlotFrame, Stage
+from ._core import LessonWidget, PhotoChooser, PlotFrame, Stage, html_table
 
 PALETTE = ("#A9CCE3", "#F5CBA7", "#A9DFBF", "#D7BDE2", "#F9E79F", "#D5D8DC", "#F5B7B1", "#AED6F1")
 """Light grounds for symbols, readable under black text."""
@@ -96,13 +96,6 @@ class Drawing:
                 side = {"start": "left", "middle": "center", "end": "right"}[anchor]
                 ax.text(x, y, label, fontsize=0.9 * size, color=color, ha=side, va="baseline", zorder=order)
         return figure
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    cells = "".join(
-        f"<tr><td>{name}&emsp;</td><td style='font-family:monospace'>{value}</td></tr>" for name, value in rows
-    )
-    return f"<table style='line-height:1.6; white-space:nowrap'>{cells}</table>"
 
 
 def _png(figure: Figure) -> bytes:
@@ -186,7 +179,7 @@ class IntervalNarrowing(LessonWidget):
         drawing = self._draw()
         _blank(self.stage, drawing.width, drawing.height)
         self.stage.overlay = drawing.svg()
-        self.numbers.value = _table([(name, html.escape(value)) for name, value in self._rows()])
+        self.numbers.value = html_table([(name, html.escape(value)) for name, value in self._rows()], font="monospace")
 
     def _top(self, row: int) -> int:
         return 22 + row * (self.ROW + self.GAP)
@@ -309,7 +302,9 @@ class HuffmanTree(LessonWidget):
         drawing = self._draw()
         _blank(self.stage, drawing.width, drawing.height)
         self.stage.overlay = drawing.svg()
-        self.numbers.value = _table([(html.escape(name), html.escape(value)) for name, value in self._rows()])
+        self.numbers.value = html_table(
+            [(html.escape(name), html.escape(value)) for name, value in self._rows()], font="monospace"
+        )
 
     def codes(self) -> list[str]:
         """What is known of each symbol's code after the merges so far: its last bits."""
@@ -494,7 +489,7 @@ class HistogramModel(LessonWidget):
             + frame.line([i - 0.45, i + 0.45], [p, p], plots.BLUE, 4)
             for i, p in enumerate(np.maximum(self.model, _FLOOR))
         )
-        self.numbers.value = _table(self._rows())
+        self.numbers.value = html_table(self._rows(), font="monospace")
 
     def _drag(self) -> None:
         """Put the bar under the pointer at its height; the other bars share the rest as before."""

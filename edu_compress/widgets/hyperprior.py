@@ -31,7 +31,18 @@ from .. import images, metrics, plots
 from ..factorized import STRIDE, FactorizedCodec, LatentCodec
 from ..hyperprior import Gaussians, HyperpriorCodec, Latents, gaussian_likelihood
 from ..registry import open_codec
-from ._core import LessonWidget, PhotoChooser, Stage, colour_scale, figure_pixels, one_thread, panel, row, small_png
+from ._core import (
+    LessonWidget,
+    PhotoChooser,
+    Stage,
+    colour_scale,
+    figure_pixels,
+    html_table,
+    one_thread,
+    panel,
+    row,
+    small_png,
+)
 
 LISTED = 8  # channels of a position in the table
 CODED, REFERENCE, SYMBOL = plots.BLUE, "#777777", plots.ORANGE
@@ -262,7 +273,7 @@ class BitAllocation(LessonWidget):
         self.picture.show(self.decoded)
         self.picture.description = f"the photograph, decoded from {len(self.data)} bytes"
         self._titles["picture"].value = f"<b>decoded</b> from {len(self.data):,} bytes; click or drag"
-        self.numbers.value = _table(self._rows())
+        self.numbers.value = html_table(self._rows(), 1.4)
         self._show_map()
         self._show_position()
 
@@ -379,7 +390,7 @@ class BitAllocation(LessonWidget):
             (f"{_label(self.reference)}", f"{self.without.total[r, c]:.1f} bits"),
         ]
         title = f"<b>position</b> row {r}, column {c} ({STRIDE} × {STRIDE} pixels)"
-        return title + _table(rows) + self._channel_table()
+        return title + html_table(rows, 1.4) + self._channel_table()
 
     def listed(self) -> list[int]:
         """The channels that cost most at the chosen position, and the chosen one."""
@@ -469,11 +480,6 @@ _CELL = "text-align:right; padding:0 6px; font-variant-numeric:tabular-nums;"
 
 def _label(codec: HyperpriorCodec) -> str:
     return plots.style(codec.name).label
-
-
-def _table(rows: list[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td>{name}&emsp;</td><td>{value}</td></tr>" for name, value in rows)
-    return f"<table style='line-height:1.4; white-space:nowrap'>{cells}</table>"
 
 
 def _bar(share: float, color: str) -> str:

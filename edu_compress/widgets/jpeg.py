@@ -14,7 +14,8 @@ from matplotlib import font_manager
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
-from .. import images, jpeg, metrics, plots
+from .. import images, metrics, plots
+from ..codecs import jpeg
 from ..codecs.jpeg import decoder, encoder
 from ..codecs.jpeg.coefficients import Coefficients, Component
 from ..codecs.jpeg.segments import Segment, restart_intervals
@@ -22,7 +23,7 @@ from ..codecs.jpeg.tables import STANDARD_CHROMA, STANDARD_LUMA, ZIGZAG, scale_t
 from ..dct import dct2, dct_matrix, idct2
 from ..errors import CodecError
 from ..registry import Codec, open_codec
-from ._core import LessonWidget, PhotoChooser, Stage, fit
+from ._core import LessonWidget, PhotoChooser, Stage, fit, html_table
 
 RANK = np.argsort(ZIGZAG).reshape(8, 8)
 """``RANK[v, u]`` is the place of coefficient (v, u) in the zigzag order, 0 to 63."""
@@ -121,11 +122,6 @@ def _cell_at(pointer: Sequence[float]) -> tuple[int, int]:
     return min(int(row) // CELL, 7), min(int(column) // CELL, 7)
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td>{name}&emsp;</td><td>{html.escape(value)}</td></tr>" for name, value in rows)
-    return f"<table style='line-height:1.6; white-space:nowrap'>{cells}</table>"
-
-
 def _lines(rows: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{name}:  {value}" for name, value in rows)
 
@@ -215,7 +211,7 @@ class DctExplorer(LessonWidget):
         self.original.show(images.to_uint8(idct2(coefficients) + 128))
         self.partial.show(images.to_uint8(idct2(coefficients * self.kept) + 128))
         self.waves.show(self._draw_waves(coefficients))
-        self.numbers.value = _table(self._rows())
+        self.numbers.value = html_table([(name, html.escape(value)) for name, value in self._rows()])
 
     def _draw_waves(self, coefficients: np.ndarray) -> np.ndarray:
         strength = np.sign(coefficients) * np.log2(1 + np.abs(coefficients)) / 10  # a coefficient has at most 1024
@@ -359,7 +355,7 @@ class QuantisationExplorer(LessonWidget):
         self.picture.show(self.decoded)
         self._show_crop()
         self._show_tables()
-        self.numbers.value = _table(self._rows())
+        self.numbers.value = html_table([(name, html.escape(value)) for name, value in self._rows()])
 
     def _show_tables(self) -> None:
         component = int(self.component.value == "chroma")

@@ -15,10 +15,10 @@ import torch
 GOLDEN = Path(__file__).parent
 sys.path.insert(0, str(GOLDEN.parent))
 
-from small_models import model_of, picture  # noqa: E402
+from small_models import TRAINING_PHOTO, model_of, picture  # noqa: E402
 from test_exactness import LAMBDAS, NAMES, golden_codec, symbols_digest  # noqa: E402
 
-from edu_compress import images, pretrained  # noqa: E402
+from edu_compress import pretrained  # noqa: E402
 from edu_compress.factorized import FactorizedConfig, FactorizedPrior  # noqa: E402
 
 
@@ -27,7 +27,7 @@ def fresh_model(name: str) -> torch.nn.Module:
         return model_of(name, seed=NAMES.index(name))  # else their symbols would be the same
     torch.manual_seed(0)
     model = FactorizedPrior(FactorizedConfig(N=4, M=16))
-    model.initialise(torch.from_numpy(images.sample("coffee")[:384, :576].copy()).permute(2, 0, 1)[None].float() / 255)
+    model.initialise(TRAINING_PHOTO)
     with torch.no_grad():
         for p in model.density.parameters():
             p.add_(0.2 * torch.randn_like(p))
