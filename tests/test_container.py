@@ -210,6 +210,30 @@ def test_sections_cannot_change_places_or_files():
         ProgressiveStream.unpack(same[:begin] + same[begin:first] + other[first:])
 
 
+STREAM_HEADER = b"EDC\x02\x01x\x01\x01\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "head, sentence",
+    [
+        (STREAM_HEADER + b"\xff\xff\xff\xff\x7f", "past its end"),  # billions of sections
+        (STREAM_HEADER + b"\xff" * 12, "does not end"),
+        (STREAM_HEADER + b"\x02\x81\x00\x00", "needless"),
+        (b"EDC\x02\x05x\x1b[2J\x01\x01\0\0\0\0\x00", "ASCII"),
+    ],
+)
+def test_lies_in_the_header_of_a_stream_are_errors(head, sentence):
+    with pytest.raises(BitstreamError, match=sentence):
+        ProgressiveStream.unpack(with_checksum(head))
+
+
+def test_a_claim_of_huge_sections_is_a_stream_without_any():
+    data = with_checksum(STREAM_HEADER + b"\x01" + b"\xff" * 8 + b"\x7f") + bytes(100)
+    stream = ProgressiveStream.unpack(data)
+    assert stream.sections == () and stream.lengths == (2**63 - 1,) and stream.cut
+    assert container.ledger(data) == {"header": len(data) - 100, "checksums": 0, "cut section": 100}
+
+
 def test_nothing_may_follow_the_last_section():
     with pytest.raises(BitstreamError, match="follows"):
         ProgressiveStream.unpack(STREAM.pack() + b"\0")
