@@ -166,9 +166,7 @@ class Recipe:
             raise SettingError("In the recipe, warm_up and minutes are 0 or more, and first_step is less than steps.")
         for name, choice in (("precision", ("float32", "bfloat16", "auto")), ("optimiser", tuple(OPTIMISERS))):
             if getattr(self, name) not in choice:
-                raise SettingError(
-                    f"In the recipe, {name} is one of {', '.join(choice)}, not {getattr(self, name)!r}."
-                )
+                raise SettingError(f"In the recipe, {name} is one of {', '.join(choice)}, not {getattr(self, name)!r}.")
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise SettingError(f"In the recipe, the name {self.name!r} should be of letters, digits, '-' and '_'.")
 
@@ -669,19 +667,20 @@ def train(
             trainer.load_checkpoint(checkpoint)
         first, card = team.rank == 0, None
 
-        def save_weights() -> None:
-            if first and out is not None:
-                card = _card(trainer, pictures, command)
-                state = trainer.average.state_dict()
-                pretrained.save(recipe.name, pretrained.in_half_precision(state) if recipe.half else state, card, out)
+        def save_weights() -> dict[str, Any]:
+            card = _card(trainer, pictures, command)
+            if out is None:
+                return card
+            state = trainer.average.state_dict()
+            stored = pretrained.in_half_precision(state) if recipe.half else state
+            return pretrained.save(recipe.name, stored, card, Path(out))
 
         _run_steps(trainer, signals, checkpoint if first else None, save_weights, pause_after, progress and first)
         if trainer.progress == 1 and first:
             if recipe.half:  # the weights as they will be stored
                 trainer.average.load_state_dict(pretrained.in_half_precision(trainer.average.state_dict()))
             trainer.validate()
-            save_weights()
-            card = _card(trainer, pictures, command) if out is None else pretrained.read_card(recipe.name, Path(out))
+            card = save_weights()
         return Run(trainer.average, card, trainer.curve, trainer.step, trainer.minutes, bool(signals))
 
 
@@ -689,7 +688,7 @@ def _run_steps(
     trainer: Trainer,
     signals: list[int],
     checkpoint: Path | None,
-    save_weights: Callable[[], None],
+    save_weights: Callable[[], object],
     pause_after: float | None,
     progress: bool,
 ) -> None:
