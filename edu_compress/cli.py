@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     encode.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE",
-        help="an option of the codec, for example subsampling=4:4:4; may be repeated",
+        help="an option of the codec, for example subsampling=4:4:4 or refine=100; may be repeated",
     )  # fmt: skip
 
     decode = command(
@@ -164,6 +164,8 @@ def _encode(options: argparse.Namespace) -> None:
         raise SettingError(f"Codec {options.codec!r} writes {suffix} files; give OUT that ending.")
     image = images.sample(options.input) if options.input in images.sample_names() else images.load(options.input)
     setting = chosen.settings[len(chosen.settings) // 2] if options.setting is None else options.setting
+    if hasattr(chosen, "progress"):  # codecs that can take minutes
+        chosen.progress = True
     data = chosen.encode(image, setting)
     images.write_atomically(options.output, data)
     decoded = chosen.decode(data)

@@ -231,7 +231,7 @@ class ContextCodec(HyperpriorCodec):
     Args:
         weights: name of trained weights, see ``edu-compress codecs``.
         model: a model to use instead, under that name.
-        refine: number of gradient steps by which the encoder improves y for each picture.
+        refine: number of gradient steps by which the encoder improves the latents of each picture.
         order: "wavefront", or "raster" to see what it spares; such files are read by a codec of the same order only.
     """
 

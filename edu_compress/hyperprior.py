@@ -44,7 +44,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from . import images
 from .codec import Container
@@ -70,6 +69,7 @@ from .factorized import (
     check_plausible,
 )
 from .layers import Bias, Gain, lower_bound
+from .per_picture import refine
 from .quantisation import QUANTISERS, Quantiser
 
 SMALLEST = float(SCALES[0])
@@ -337,12 +337,20 @@ class Hyperprior(Transforms):
         return self.code_latents(self.analyse(x), lam, quantiser)
 
     def code_latents(
-        self, y: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed", synthesis: bool = True
+        self,
+        y: Tensor,
+        lam: Tensor,
+        quantiser: str | Quantiser = "mixed",
+        synthesis: bool = True,
+        z: Tensor | None = None,
     ) -> dict:
-        """The second half of :meth:`forward`, from y (B, M, h, w) on; without ``synthesis`` there is no ``x_hat``."""
+        """The second half of :meth:`forward`, from y (B, M, h, w) on; without ``synthesis`` there is no ``x_hat``.
+
+        z (B, Z, h/S, w/S) is that of y, unless another is given.
+        """
         quantise: Callable = QUANTISERS[quantiser] if isinstance(quantiser, str) else quantiser
         scale, z_scale = self.scale_of(lam), self.z_scale_of(lam)  # (B, M, 1, 1), (B, Z, 1, 1)
-        z_rate, z_hat = quantise(self.hyper_latent(y) * z_scale)
+        z_rate, z_hat = quantise((self.hyper_latent(y) if z is None else z) * z_scale)
         y_rate, y_hat = quantise(y * scale)
         mu, sigma = self.gaussians(y_hat / scale, z_hat / z_scale, lam)
         likelihoods = {
@@ -358,54 +366,6 @@ class Hyperprior(Transforms):
     def hyper_size(self, h: int, w: int) -> tuple[int, int]:
         """Height and width of z for a latent of h x w."""
         return -(-h // self.config.S), -(-w // self.config.S)
-
-
-def gumbel_round(v: Tensor, temperature: float) -> Tensor:
-    """Round up or down at random, the nearer one more likely, and softly, so that there is a gradient.
-
-    As the temperature falls to 0, this becomes ordinary rounding (arXiv:2006.04240, section 3.2).
-    """
-    low = torch.floor(v).detach()
-    up = (v - low).clamp(1e-6, 1 - 1e-6)
-    logits = -torch.atanh(torch.stack([up, 1 - up])) / temperature
-    return low + F.gumbel_softmax(logits, tau=temperature, dim=0)[1]
-
-
-def refine(model: Hyperprior, x: Tensor, y: Tensor, lam: Tensor, steps: int, rate: float = 0.01) -> Tensor:
-    """Improve the latents of one picture by gradient steps on its own R + λD; the decoder stays as it is.
-
-    The analysis transform is trained for the average picture. An encoder with time on its hands can do better for this
-    one: stochastic Gumbel annealing (arXiv:2006.04240). Meanwhile the side information stays as it is; afterwards it is
-    computed anew from the better y.
-
-    Args:
-        x: pixels (1, 3, H, W) in [0, 1].
-        y: latents to begin with (1, M, h, w).
-        lam: (1,).
-        steps: how many; each costs a few decodings. Under fifty, the annealing is too quick to help.
-        rate: of Adam, in quantisation steps.
-
-    Returns:
-        Latents (1, M, h, w) to be rounded as usual.
-    """
-    with torch.no_grad():
-        scale, z_scale = model.scale_of(lam), model.z_scale_of(lam)
-        z_hat = torch.round(model.hyper_latent(y) * z_scale) / z_scale
-    v = (y * scale).clone().requires_grad_()
-    optimiser = torch.optim.Adam([v], lr=rate, eps=0.1)  # what matters less than a tenth of a bit a step, stays
-    pixels = x.shape[2] * x.shape[3]
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(0)  # the same file each time
-        for step in range(steps):
-            y_hat = gumbel_round(v, temperature=0.4 * 0.1 ** (step / steps))
-            mu, sigma = model.gaussians(y_hat / scale, z_hat, lam)
-            bits = -torch.log2(gaussian_likelihood(y_hat, mu, sigma)).sum()
-            x_hat = model.synthesise(model.reconstruction(y_hat, mu, sigma, lam) / scale)
-            loss = bits + lam * 255**2 * ((x_hat - x) ** 2).mean() * pixels  # J of the whole picture, in bits
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-    return (v / scale).detach()
 
 
 # --- the prior in exact arithmetic ------------------------------------------------------------
@@ -566,9 +526,14 @@ class HyperpriorCodec(LatentCodec):
     Args:
         weights: name of trained weights, see ``edu-compress codecs``.
         model: a model to use instead, under that name.
-        refine: number of gradient steps by which the encoder improves y for each picture, see :func:`refine`; slow.
+        refine: number of gradient steps by which the encoder improves the latents of each picture, see
+            :mod:`.per_picture`; slow.
+
+    Attributes:
+        progress: whether refinement shows a progress bar.
     """
 
+    progress = False
     name = model_name = "hyperprior"
     sections = ("z", "y")
 
@@ -595,14 +560,14 @@ class HyperpriorCodec(LatentCodec):
         """Compress a picture (uint8 [H, W, 3]) with λ = ``setting``.
 
         Raises:
-            SettingError: λ is outside the range of the model.
+            SettingError: λ is outside the range of the model, or the picture too large to be refined.
         """
         image = images.as_image(image)
         lam = self.check_lam(setting)
-        y = self.analyse(image)
-        if self.refine:
-            y = refine(self.model, self.pixels(image), y[None].clone(), torch.tensor([lam]), self.refine)[0]
-        return self.write(self.quantise(y, lam), image.shape[:2], lam)
+        if not self.refine:
+            return self.write(self.quantise(self.analyse(image), lam), image.shape[:2], lam)
+        symbols = refine(self.model, self.pixels(image), image.shape[:2], lam, self.refine, self.progress)
+        return self.write(Latents(*(k.numpy().astype(np.int64) for k in symbols)), image.shape[:2], lam)
 
     @torch.inference_mode()
     def quantise(self, y: Tensor, lam: float) -> Latents:
