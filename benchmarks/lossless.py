@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from edu_compress import images
-from edu_compress.lossless import LosslessCodec
+from edu_compress.codecs.lossless import LosslessCodec
 
 SAMPLES = ("astronaut", "cat", "coffee", "motorcycle")
 PNG = {"format": "PNG", "optimize": True}

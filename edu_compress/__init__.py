@@ -8,9 +8,12 @@ Importing the package is cheap; each codec is loaded when it is first opened::
 The lessons in ``lessons/`` teach the modules in order; ``lessons/README.md`` is the syllabus.
 """
 
-from .codec import ledger, open_codec, registry
+from . import registry
 from .errors import BitstreamError, CodecError, ImageError, SettingError
+from .registry import ledger, open_codec, open_reader
 
 __version__ = "0.1.0"
 
-__all__ = ["BitstreamError", "CodecError", "ImageError", "SettingError", "ledger", "open_codec", "registry"]
+__all__ = [
+    "BitstreamError", "CodecError", "ImageError", "SettingError", "ledger", "open_codec", "open_reader", "registry",
+]  # fmt: skip

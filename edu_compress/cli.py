@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, codec, datasets, images, metrics, pretrained
+from . import __version__, datasets, files, images, metrics, pretrained, registry
 from .errors import CodecError, SettingError
 
 _DESCRIPTION = """\
@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
+    def add_options(to: argparse.ArgumentParser, text: str) -> None:
+        to.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help=f"{text}; may be repeated")
+
     command(
         "codecs",
         _codecs,
@@ -82,16 +85,14 @@ def _parser() -> argparse.ArgumentParser:
         "--setting", type=float, metavar="X",
         help="how much quality to pay for, in the codec's own unit (default: the middle of its range)",
     )  # fmt: skip
-    encode.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE",
-        help="an option of the codec, for example subsampling=4:4:4 or refine=100; may be repeated",
-    )  # fmt: skip
+    add_options(encode, "an option of the codec, for example subsampling=4:4:4 or refine=100")
 
     decode = command(
         "decode", _decode, "rebuild the picture from a compressed file, which says by itself what reads it"
     )
     decode.add_argument("input", metavar="IN", help="a compressed file")
     decode.add_argument("output", metavar="OUT", help="the picture to write, for example decoded.png")
+    add_options(decode, "a choice that the decoder has")
 
     inspect = command(
         "inspect", _inspect, "show a compressed file's header fields and its ledger: where each byte went"
@@ -128,9 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--settings", type=float, nargs="+", metavar="X", help="the settings to try (default: the codec's own list)"
     )
-    evaluate.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the codec; may be repeated"
-    )
+    add_options(evaluate, "an option of the codec")
     evaluate.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes, of one thread each (default: 1)"
     )
@@ -149,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _codecs(_: argparse.Namespace) -> None:
-    for entry in codec.registry.values():
+    for entry in registry.entries().values():
         print(f"{entry.name:14} {entry.suffix:6} {entry.setting:16} {entry.about}")
     print(f"trained weights in {pretrained.weights_folder()}:{'' if pretrained.names() else ' none'}")
     for name in pretrained.names():
@@ -158,8 +157,8 @@ def _codecs(_: argparse.Namespace) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    chosen = codec.open_codec(options.codec, **dict(_option(text) for text in options.option))
-    suffix = codec.registry[options.codec].suffix
+    chosen = registry.open_codec(options.codec, **_options(options))
+    suffix = registry.find(options.codec).suffix
     if Path(options.output).suffix.lower() != suffix:
         raise SettingError(f"Codec {options.codec!r} writes {suffix} files; give OUT that ending.")
     image = images.sample(options.input) if options.input in images.sample_names() else images.load(options.input)
@@ -167,7 +166,7 @@ def _encode(options: argparse.Namespace) -> None:
     if hasattr(chosen, "progress"):  # codecs that can take minutes
         chosen.progress = True
     data = chosen.encode(image, setting)
-    images.write_atomically(options.output, data)
+    files.write_atomically(options.output, data)
     decoded = chosen.decode(data)
     height, width = image.shape[:2]
     print(f"{options.output}: {width}x{height}, setting {setting:g}, {len(data):,} bytes")
@@ -178,30 +177,38 @@ def _encode(options: argparse.Namespace) -> None:
     print(f"quality  {metrics.psnr(image, decoded):.2f} dB PSNR, {metrics.ms_ssim(image, decoded):.4f} MS-SSIM")
 
 
-def _option(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise SettingError(f"--option wants KEY=VALUE, not {text!r}.")
-    if value in ("true", "false"):
-        return key, value == "true"
-    return key, int(value) if re.fullmatch("-?[0-9]+", value) else value
+def _options(options: argparse.Namespace) -> dict[str, object]:
+    """What --option KEY=VALUE gives to the codec's constructor: true, false, numbers and words."""
+    found: dict[str, object] = {}
+    for text in options.option:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise SettingError(f"--option wants KEY=VALUE, not {text!r}.")
+        if value in ("true", "false"):
+            found[key] = value == "true"
+        elif re.fullmatch("-?[0-9]+", value):
+            found[key] = int(value)
+        else:
+            found[key] = float(value) if re.fullmatch(r"-?[0-9]*\.[0-9]+(e-?[0-9]+)?", value) else value
+    return found
 
 
 def _decode(options: argparse.Namespace) -> None:
     data = _read(options.input)
-    image = codec.open_reader(data).decode(data)
+    image = registry.open_reader(data, **_options(options)).decode(data)
     images.save(options.output, image)
     print(f"{options.output}: {image.shape[1]}x{image.shape[0]}")
 
 
 def _inspect(options: argparse.Namespace) -> None:
     data = _read(options.input)
-    name = codec.identify(data)
-    print(f"{options.input}: {len(data):,} bytes, read by codec {name!r}")
-    for field, value in codec.describe(data):
+    name, found = registry.identify(data)
+    its = "".join(f", {key} {value!r}" for key, value in found.items())
+    print(f"{options.input}: {len(data):,} bytes, read by codec {name!r}{its}")
+    for field, value in registry.describe(data):
         print(f"  {field:28} {value}")
     print("ledger (where each byte went):")
-    for part, count in codec.ledger(data).items():
+    for part, count in registry.ledger(data).items():
         print(f"  {part:28} {count:10,} bytes {100 * count / len(data):6.2f} %")
     print(f"  {'sum':28} {len(data):10,} bytes")
 
@@ -250,8 +257,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     if options.card:
         pretrained.read_card(options.card)  # mistakes are found before the work, not after it
-    folder = datasets.make_folder(Path(options.out).parent if options.out else evaluation.results_folder())
-    codec_options = dict(_option(text) for text in options.option)
+    folder = files.make_folder(Path(options.out).parent if options.out else evaluation.results_folder())
+    codec_options = _options(options)
     result = evaluation.evaluate(
         options.codec,
         options.data,
@@ -356,7 +363,7 @@ def _samples() -> tuple[bool, str]:
 
 
 def _round_trip() -> tuple[bool, str]:
-    jpeg, image = codec.open_codec("jpeg"), images.sample(images.sample_names()[0])
+    jpeg, image = registry.open_codec("jpeg"), images.sample(images.sample_names()[0])
     data = jpeg.encode(image, 75)
     quality = float(metrics.psnr(image, jpeg.decode(data)))
     return quality > 30, f"{len(data):,} bytes, {quality:.2f} dB"

@@ -232,11 +232,12 @@ class ContextCodec(HyperpriorCodec):
         weights: name of trained weights, see ``edu-compress codecs``.
         model: a model to use instead, under that name.
         refine: number of gradient steps by which the encoder improves the latents of each picture.
-        order: "wavefront", or "raster" to see what it spares; such files are read by a codec of the same order only.
+        order: "wavefront", or "raster" to see what it spares; a file names its order, and its codec reads no other.
     """
 
     name = model_name = "context"
     mask = "raster"
+    small = {**HyperpriorCodec.small, "C": 8}
     orders = {"wavefront": wavefront_passes, "raster": raster_passes}
 
     def __init__(self, weights: str = "", model: ContextModel | None = None, refine: int = 0, order: str = ""):
@@ -257,4 +258,5 @@ class CheckerboardCodec(ContextCodec):
 
     name = "checkerboard"
     mask = "checkerboard"
+    small = {**ContextCodec.small, "mask": mask}
     orders = {"checkerboard": checkerboard_passes}

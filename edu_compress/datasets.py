@@ -160,19 +160,6 @@ def list_pictures(folder: str | os.PathLike) -> list[Path]:
     return files
 
 
-def make_folder(path: str | os.PathLike) -> Path:
-    """Make a folder, and those that it is in, if they are not there; return it.
-
-    Raises:
-        CodecError: it cannot be made.
-    """
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CodecError(f"Cannot make the folder {path}: {error.strerror}.") from error
-    return Path(path)
-
-
 def manifest_hash(digests: Mapping[str, str]) -> str:
     """SHA-256 over the sorted lines "name SHA-256", of a mapping from file names to the SHA-256 of the files."""
     lines = (f"{name} {digest}\n" for name, digest in sorted(digests.items()))

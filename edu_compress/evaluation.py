@@ -25,8 +25,6 @@ import contextlib
 import functools
 import hashlib
 import importlib.metadata
-import json
-import math
 import multiprocessing
 import os
 import platform
@@ -41,7 +39,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import __version__, codec, datasets, images, rate_distortion
+from . import __version__, datasets, files, images, rate_distortion, registry
 from .errors import CodecError, SettingError
 from .rate_distortion import RDCurve, RDPoint
 
@@ -80,7 +78,7 @@ def evaluate(
     Raises:
         CodecError: a picture failed (the sentence names it), there are none, or the codec or a setting is unknown.
     """
-    files = datasets.list_pictures(datasets.find_folder(folder))
+    paths = datasets.list_pictures(datasets.find_folder(folder))
     options = tuple((options or {}).items())
     own_settings = _open(name, options).settings  # a wrong name or option fails here
     chosen = [float(setting) for setting in (own_settings if settings is None else settings)]
@@ -88,19 +86,19 @@ def evaluate(
         raise SettingError("Give at least one setting, and each of them once.")
     if workers < 1:
         raise SettingError(f"There must be at least 1 worker, not {workers}.")
-    tasks = [(file, setting) for file in files for setting in chosen]
+    tasks = [(file, setting) for file in paths for setting in chosen]
     rows = dict(zip(tasks, _in_parallel(name, options, tasks, workers, progress), strict=True))
-    pictures = [{"name": file.name, "points": [rows[file, setting] for setting in chosen]} for file in files]
+    pictures = [{"name": file.name, "points": [rows[file, setting] for setting in chosen]} for file in paths]
     mean = rate_distortion.mean_curve([_curve(name, picture["points"]) for picture in pictures])
     return {
         "command": command,
         "codec": name,
         "options": dict(options),
         "data": {
-            "name": files[0].parent.resolve().name,
-            "pictures": len(files),
+            "name": paths[0].parent.resolve().name,
+            "pictures": len(paths),
             "manifest_sha256": datasets.manifest_hash(
-                {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+                {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in paths}
             ),
         },
         "settings": chosen,
@@ -113,18 +111,8 @@ def evaluate(
 
 def save(path: str | os.PathLike, result: Mapping[str, Any]) -> None:
     """Write a result as JSON, whole or not at all."""
-    datasets.make_folder(Path(path).parent)
-    text = json.dumps(_without_infinity(result), indent=1, allow_nan=False)
-    images.write_atomically(path, (text + "\n").encode())
-
-
-def _without_infinity(value: Any) -> Any:
-    """JSON has no infinity, but a lossless codec has that PSNR: write the text "inf"."""
-    if isinstance(value, Mapping):
-        return {key: _without_infinity(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_infinity(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    files.make_folder(Path(path).parent)
+    files.write_json(path, result)
 
 
 def _curve(name: str, points: list[dict]) -> RDCurve:
@@ -174,9 +162,9 @@ def _one_thread_for_children() -> Iterator[None]:
 
 
 @functools.cache
-def _open(name: str, options: Options) -> codec.Codec:
+def _open(name: str, options: Options) -> registry.Codec:
     """Open the codec once in each process, and warm it up."""
-    opened = codec.open_codec(name, **dict(options))
+    opened = registry.open_codec(name, **dict(options))
     opened.decode(opened.encode(np.zeros((16, 16, 3), np.uint8), opened.settings[0]))
     return opened
 
@@ -198,7 +186,7 @@ def _measure(name: str, options: Options, file: Path, setting: float) -> dict[st
 class _Timed:
     """A codec that notes how long it takes, and how many bytes its file has."""
 
-    def __init__(self, inner: codec.Codec):
+    def __init__(self, inner: registry.Codec):
         self.inner, self.record = inner, {}
 
     def encode(self, image: np.ndarray, setting: float) -> bytes:

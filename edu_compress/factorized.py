@@ -43,11 +43,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import images
-from .codec import Container, ContainerCodec
+from .container import Container
 from .entropy_coding import Table, decode_values, encode_values, portable
 from .errors import BitstreamError, SettingError
 from .layers import GDN, Gain, LinearPath, ResidualBlock, lower_bound
 from .quantisation import QUANTISERS, Quantiser
+from .registry import ContainerCodec
 
 STRIDE = 16
 """Pixels per latent position, across and down."""
@@ -351,7 +352,8 @@ class FactorizedPrior(Transforms):
 class LatentCodec(ContainerCodec):
     """What the codecs with trained transforms share: λ, the way from a picture to y and from y_hat to a picture.
 
-    A subclass has ``name``, ``sections`` and ``model_name``, and writes and reads the symbols.
+    A subclass has ``name``, ``sections`` and ``model_name``, and writes and reads the symbols; ``small`` is the
+    configuration of the model in :meth:`quick`.
 
     Args:
         weights: name of trained weights, see ``edu-compress codecs``.
@@ -361,6 +363,7 @@ class LatentCodec(ContainerCodec):
     name: str
     model_name: str
     sections: tuple[str, ...]
+    small = {"N": 4, "M": 16}
 
     def __init__(self, weights: str = "", model: Transforms | None = None):
         weights = weights or self.name
@@ -371,6 +374,18 @@ class LatentCodec(ContainerCodec):
         self.weights, self.model = weights, model.eval()
         self.lam_range = tuple(float(np.float32(lam)) for lam in model.lam_range)  # as files hold it
         self.settings = tuple(np.geomspace(*model.lam_range, 10).tolist())
+
+    @classmethod
+    def quick(cls) -> LatentCodec:
+        """A small untrained codec, under the weights "quick": random networks beside a DCT of a photograph."""
+        from . import pretrained
+
+        photo = torch.from_numpy(images.sample("coffee")[:384, :576].copy())  # (H, W, 3)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = pretrained.build(cls.model_name, cls.small)
+            model.initialise(photo.permute(2, 0, 1)[None].float() / 255)
+        return cls("quick", model)
 
     def check_lam(self, setting: float) -> float:
         """Return λ as the file will hold it (rounded to float32), if the model is trained for it."""

@@ -46,7 +46,7 @@ import torch
 from torch import Tensor, nn
 
 from . import images
-from .codec import Container
+from .container import Container
 from .entropy_coding import (
     FastDecoder,
     FastEncoder,
@@ -476,7 +476,12 @@ class ExactPrior:
     def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
         """Note symbols (m, n) of m channels on the canvas. The hyperprior alone has no use for them."""
 
-    def gaussians(
+    def gaussians(self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float) -> Gaussians:
+        """The Gaussians of all symbols at n positions, which are noted already if the model has slices: (M, n)."""
+        found = [here for _, here in self.gaussians_by_slice(features, canvas, positions, lam)]
+        return Gaussians(np.concatenate([one.mean for one in found]), np.concatenate([one.scale for one in found]))
+
+    def gaussians_by_slice(
         self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float
     ) -> Iterator[tuple[slice, Gaussians]]:
         """The Gaussians of the symbols at n positions, for one slice of channels after the other: mean, scale (m, n).
@@ -536,6 +541,7 @@ class HyperpriorCodec(LatentCodec):
     progress = False
     name = model_name = "hyperprior"
     sections = ("z", "y")
+    small = {**LatentCodec.small, "H": 8, "Z": 4, "E": 16}
 
     def __init__(self, weights: str = "", model: Hyperprior | None = None, refine: int = 0):
         super().__init__(weights, model)
@@ -585,8 +591,8 @@ class HyperpriorCodec(LatentCodec):
         features = self.prior.features(latents.z, lam, h, w)
         mean, scale = np.empty((2, M, h * w), np.int64)
         for positions in in_pieces(everywhere):
-            for channels, found in self.prior.gaussians(features, canvas, positions, lam):
-                mean[channels, positions], scale[channels, positions] = found.mean, found.scale
+            found = self.prior.gaussians(features, canvas, positions, lam)
+            mean[:, positions], scale[:, positions] = found.mean, found.scale
         return Gaussians(mean.reshape(M, h, w), scale.reshape(M, h, w))
 
     def write(self, latents: Latents, size: tuple[int, int], lam: float) -> bytes:
@@ -627,9 +633,9 @@ class HyperpriorCodec(LatentCodec):
         decoder, tables = FastDecoder(container.sections["y"]), shifted_gaussian_tables()
         y, mean, scale = np.empty((3, self.model.config.M, h * w), np.int64)
         for positions in self._pieces(h, w):
-            if decoder.exhausted:
+            if decoder.ran_dry:
                 raise BitstreamError("The coded picture is incomplete: its data end too early.")
-            for channels, here in self.prior.gaussians(features, canvas, positions, lam):
+            for channels, here in self.prior.gaussians_by_slice(features, canvas, positions, lam):
                 whole, sign, index = shifted(here.mean, here.scale)
                 symbols = sign * decoder.decode(index, tables) + whole
                 self.prior.note(canvas, positions, symbols, lam, channels)

@@ -29,8 +29,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-import secrets
-import shutil
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +36,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import CodecError, ImageError
+from . import files
+from .errors import ImageError
 
 MAX_PIXELS = 100_000_000
 """The largest picture that the course opens. A few bytes of file can claim any size: we look before we decode."""
@@ -194,34 +193,7 @@ def save(path: str | os.PathLike, image: np.ndarray) -> None:
         raise ImageError(f"Pictures are saved without loss, as {', '.join(_SAVE_OPTIONS)}; not as {suffix} ({path}).")
     encoded = io.BytesIO()
     Image.fromarray(as_image(image)).save(encoded, **_SAVE_OPTIONS[suffix])
-    write_atomically(path, encoded.getvalue())
-
-
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Write a file whole or not at all: into a temporary file beside it, then one rename.
-
-    Whoever reads ``path`` sees the old contents or the new, never a part; an interrupted program leaves the old.
-
-    Raises:
-        CodecError: the file cannot be written.
-    """
-    path = Path(os.path.realpath(path))  # a symbolic link stays a link: its target is replaced
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        if path.exists() and not path.is_file():
-            raise CodecError(f"Cannot write {path}: it is a folder or a device; give the name of a file.")
-        try:
-            with open(temporary, "xb") as file:  # unlike tempfile's, it gets the permissions of any new file
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if path.exists():
-                shutil.copymode(path, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)  # after the rename there is none
-    except OSError as error:
-        raise CodecError(f"Cannot write {path}: {error.strerror}.") from error
+    files.write_atomically(path, encoded.getvalue())
 
 
 # --- colour -----------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """The figures of the course: one palette, one rate-distortion plot, one way to compare pictures.
 
-Every codec keeps its colour and marker through the whole course (:data:`STYLE`; the colours are those of
-Okabe and Ito, 2008, which colour-blind readers can tell apart). Figures have a white ground, so they read
-the same on dark and light pages. Pictures are compared at equal bytes or at equal quality, with a crop
+Every codec keeps its colour and marker through the whole course (:func:`style`). Figures have a white ground, so they
+read the same on dark and light pages. Pictures are compared at equal bytes or at equal quality, with a crop
 enlarged by whole factors and no smoothing, so that what you see is what was decoded.
 
 Used in every lesson; the rate-distortion plot is introduced in lesson 00.
@@ -11,7 +10,6 @@ Used in every lesson; the rate-distortion plot is introduced in lesson 00.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,41 +17,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from . import images, metrics
-from .rate_distortion import RDCurve, setting_within
-
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
-
-
-class Style(NamedTuple):
-    """How a codec is drawn, in every figure of the course."""
-
-    label: str
-    color: str
-    marker: str
-    linestyle: str = "-"
-
-
-STYLE: dict[str, Style] = {
-    "jpeg": Style("JPEG (ours)", RED, "o"),
-    "libjpeg": Style("JPEG (libjpeg)", RED, "s", ":"),
-    "jpeg2000": Style("JPEG 2000", BLACK, "v", ":"),
-    "webp": Style("WebP", BLACK, "^", ":"),
-    "avif": Style("AVIF", BLACK, "<", ":"),
-    "heic": Style("HEVC (x265)", BLACK, "s", "--"),
-    "hevc": Style("HEVC (ours)", ORANGE, "D"),
-    "lossless": Style("lossless (ours)", YELLOW, "*"),
-    "factorized": Style("factorised prior", SKY, "o"),
-    "hyperprior": Style("hyperprior", BLUE, "s"),
-    "context": Style("autoregressive", GREEN, "D"),
-    "checkerboard": Style("checkerboard", GREEN, "X", "--"),
-    "gan": Style("generative", PINK, "P"),
-    "rnn": Style("recurrent", ORANGE, "v", "--"),
-}
+from . import images, registry
+from .rate_distortion import RDCurve
+from .registry import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY, YELLOW, Style  # noqa: F401 - the palette
 
 _METRIC_LABELS = {"psnr": "PSNR (dB)", "ms_ssim": "MS-SSIM", "ms_ssim_db": "MS-SSIM (dB)", "mse": "MSE (grey levels²)"}
+
+
+def style(codec: str) -> Style:
+    """How a codec is drawn, as its entry in the registry says; a name that is not there, such as that of a published
+    curve, gets a grey dashed line."""
+    entry = registry.entries().get(codec)
+    return (entry and entry.style) or Style(codec)
 
 
 def use_style() -> None:
@@ -84,18 +59,16 @@ def rd_plot(curves: RDCurve | Iterable[RDCurve], metric: str = "psnr", ax: Axes 
     """Draw rate-distortion curves: bits per pixel to the right, quality upwards; better is up and left.
 
     Args:
-        curves: one curve or several; a curve's ``codec`` picks its style, an unknown name (a published curve) gets a
-            grey dashed line.
+        curves: one curve or several; a curve's ``codec`` picks its style, see :func:`style`.
         metric: "psnr", "ms_ssim", "ms_ssim_db" or "mse", an attribute of the curve.
         ax: where to draw; a new figure if not given.
     """
     if ax is None:
         ax = plt.subplots(figsize=(6, 4))[1]
     for curve in [curves] if isinstance(curves, RDCurve) else curves:
-        style = STYLE.get(curve.codec, Style(curve.codec, "#777777", ".", "--"))
         ax.plot(
-            curve.bpp, getattr(curve, metric), label=style.label, color=style.color, marker=style.marker,
-            linestyle=style.linestyle, markersize=5, linewidth=1.4, markeredgecolor="white", markeredgewidth=0.5,
+            curve.bpp, getattr(curve, metric), **style(curve.codec)._asdict(),
+            markersize=5, linewidth=1.4, markeredgecolor="white", markeredgewidth=0.5,
         )  # fmt: skip
     ax.set_xlabel("rate (bits per pixel)")
     ax.set_ylabel(_METRIC_LABELS[metric])
@@ -181,21 +154,3 @@ def side_by_side(
         if errors and column > 0:
             axes[2, column].imshow(error_map(original, picture))
     return figure
-
-
-def equal_bytes(original: np.ndarray, codecs: Sequence, n_bytes: int, **crop) -> Figure:
-    """Compare codecs fairly: each codes the picture with its best setting of at most ``n_bytes``.
-
-    Args:
-        original: uint8 [H, W, 3].
-        codecs: open codecs.
-        n_bytes: the budget for each file.
-        crop: ``size`` and ``at`` of :func:`side_by_side`.
-    """
-    decoded = {}
-    for codec in codecs:
-        _, data = setting_within(codec, original, n_bytes)
-        picture = codec.decode(data)
-        label = STYLE[codec.name].label if codec.name in STYLE else codec.name
-        decoded[f"{label}\n{len(data):,} bytes, {metrics.psnr(original, picture):.2f} dB"] = picture
-    return side_by_side(original, decoded, **crop)

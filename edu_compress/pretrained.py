@@ -25,26 +25,17 @@ Taught in lesson 05.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from . import images
-from .datasets import make_folder
+from . import files, registry
 from .errors import CodecError, SettingError
 
 if TYPE_CHECKING:  # torch is imported where it is needed: listing the weights should be quick
     from torch import Tensor, nn
-
-MODELS: dict[str, str] = {
-    "factorized": "edu_compress.factorized:FactorizedPrior",
-    "hyperprior": "edu_compress.hyperprior:Hyperprior",
-    "context": "edu_compress.context:ContextModel",
-}
-"""The models that can be trained, by the name in recipes and cards: "module:class"."""
 
 Card = dict[str, Any]
 
@@ -62,17 +53,17 @@ def build(model: str, config: Mapping[str, Any]) -> nn.Module:
     """Make a model with fresh weights.
 
     Args:
-        model: a name in :data:`MODELS`.
+        model: a name in :func:`.registry.models`, as in recipes and cards.
         config: fields of the model's configuration, which is the class with which its constructor's argument
             ``config`` is annotated; fields that are not given keep their defaults.
 
     Raises:
         SettingError: no such model, or no such field.
     """
-    if model not in MODELS:
-        raise SettingError(f"There is no model {model!r}; choose one of: {', '.join(MODELS)}.")
-    module, _, attribute = MODELS[model].partition(":")
-    model_class = getattr(importlib.import_module(module), attribute)
+    models = registry.models()
+    if model not in models:
+        raise SettingError(f"There is no model {model!r}; choose one of: {', '.join(models)}.")
+    model_class = registry.load(models[model])
     config_class = get_type_hints(model_class.__init__)["config"]
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
     try:
@@ -121,7 +112,7 @@ def add_measurement(name: str, measurement: Mapping[str, Any], folder: Path | No
 
 
 def _write_card(path: Path, card: Card) -> None:
-    images.write_atomically(path, (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
+    files.write_json(path, card)
 
 
 # --- weights ----------------------------------------------------------------------------------
@@ -132,7 +123,7 @@ def load(name: str, model: str | None = None, folder: Path | None = None) -> nn.
 
     Args:
         name: of the weights.
-        model: if given, the model (a name in :data:`MODELS`) that the weights must be of.
+        model: if given, the model (a name in :func:`.registry.models`) that the weights must be of.
         folder: where they are; :func:`weights_folder` if not given.
 
     Raises:
@@ -197,8 +188,8 @@ def save(name: str, state: Mapping[str, Tensor], card: Mapping[str, Any], folder
 
     data = safetensors.torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()})
     card = {"name": name, **card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    make_folder(folder)
-    images.write_atomically(folder / f"{name}.safetensors", data)  # the card last: it vouches for the weights
+    files.make_folder(folder)
+    files.write_atomically(folder / f"{name}.safetensors", data)  # the card last: it vouches for the weights
     _write_card(folder / f"{name}.json", card)
     return card
 

@@ -34,15 +34,15 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from . import images, metrics
-from .codec import Codec
+from . import metrics
 from .errors import CodecError, SettingError
+from .registry import Codec
 
 # --- points and curves ------------------------------------------------------------------------
 
@@ -126,15 +126,8 @@ def mean_curve(curves: Sequence[RDCurve]) -> RDCurve:
     return RDCurve(curves[0].codec, tuple(RDPoint(*row) for row in table.mean(axis=0).tolist()))
 
 
-def save_curves(path: str | os.PathLike, curves: Iterable[RDCurve], command: str) -> None:
-    """Write curves as JSON, together with the command that measures them again."""
-    entries = [{"codec": curve.codec, "points": [_to_json(point) for point in curve.points]} for curve in curves]
-    text = json.dumps({"command": command, "curves": entries}, indent=1, allow_nan=False)
-    images.write_atomically(path, (text + "\n").encode())
-
-
 def load_curves(path: str | os.PathLike) -> list[RDCurve]:
-    """Read the curves of :func:`save_curves` back.
+    """Read the curves of a file that ``edu-compress evaluate`` wrote.
 
     Raises:
         CodecError: the file is missing, or is not one of curves.
@@ -146,11 +139,6 @@ def load_curves(path: str | os.PathLike) -> list[RDCurve]:
         raise CodecError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CodecError(f"{path} is not a file of rate-distortion curves ({error}); measure them again.") from error
-
-
-def _to_json(point: RDPoint) -> dict[str, float | str]:
-    # JSON has no infinity, but a lossless codec has that PSNR
-    return {name: value if math.isfinite(value) else str(value) for name, value in asdict(point).items()}
 
 
 def _from_json(entry: dict[str, float | str]) -> RDPoint:

@@ -69,8 +69,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import __version__, images, metrics, pretrained
-from .datasets import PictureSet, make_folder
+from . import __version__, files, metrics, pretrained
+from .datasets import PictureSet
 from .errors import CodecError, SettingError
 from .soap import SOAP
 
@@ -530,7 +530,7 @@ class Trainer:
         }
         file = io.BytesIO()
         torch.save(state, file)
-        images.write_atomically(path, file.getvalue())
+        files.write_atomically(path, file.getvalue())
 
     def load_checkpoint(self, path: Path) -> None:
         """Go back to a checkpoint of the same recipe and pictures.
@@ -659,7 +659,7 @@ def train(
             f"There is a run in {out} already; go on with it (--resume), or name another folder (--out)."
         )
     if out is not None:
-        make_folder(out)
+        files.make_folder(out)
     chosen = choose_device(device)
     with _team(chosen) as team, _stop_signals() as signals:
         trainer = Trainer(recipe, pictures, chosen, team)

@@ -5,11 +5,11 @@ import pytest
 import scipy.fft
 
 from edu_compress import checks
+from edu_compress.codecs.jpeg import read_segments
+from edu_compress.codecs.jpeg.segments import parse_quantisation_tables
+from edu_compress.codecs.jpeg.tables import STANDARD_LUMA, ZIGZAG, scale_table
 from edu_compress.dct import dct2, dct_matrix, idct2
 from edu_compress.images import to_uint8
-from edu_compress.jpeg import read_segments
-from edu_compress.jpeg.segments import parse_quantisation_tables
-from edu_compress.jpeg.tables import STANDARD_LUMA, ZIGZAG, scale_table
 
 
 def dct(s):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from edu_compress import images, metrics
+from edu_compress import images, metrics, registry
 from edu_compress.cli import main
 
 
@@ -32,6 +32,29 @@ def test_encode_inspect_decode(photo, tmp_path, capsys):
 
     assert main(["decode", str(file), str(back)]) == 0
     assert metrics.psnr(images.load(photo), images.load(back)) > 35
+
+
+def test_a_file_in_another_decoding_order_is_read_and_says_so(photo, tmp_path, capsys):
+    file, back = tmp_path / "photo.edc", tmp_path / "back.png"
+    assert main(["encode", str(photo), str(file), "--codec", "context", "--option", "order=raster"]) == 0
+    assert main(["inspect", str(file)]) == 0
+    assert "read by codec 'context', weights 'context', order 'raster'" in capsys.readouterr().out
+    assert main(["decode", str(file), str(back)]) == 0
+    assert metrics.psnr(images.load(photo), images.load(back)) > 28
+
+
+def test_the_decoder_takes_options(photo, tmp_path, monkeypatch, capsys):
+    file, found = tmp_path / "photo.jpg", []
+    main(["encode", str(photo), str(file)])
+    open_codec = registry.open_codec
+    monkeypatch.setattr(registry, "open_codec", lambda name, **options: found.append(options) or open_codec(name))
+    options = ["--option", "sharp=true", "--option", "n=-3", "--option", "x=0.5", "--option", "word=1.2.3"]
+    assert main(["decode", str(file), str(tmp_path / "back.png"), *options]) == 0
+    assert found == [{"sharp": True, "n": -3, "x": 0.5, "word": "1.2.3"}]
+    assert [type(value) for value in found[0].values()] == [bool, int, float, str]
+    monkeypatch.undo()
+    assert main(["decode", str(file), str(tmp_path / "back.png"), "--option", "colour=blue"]) == 1
+    assert "does not take these options" in capsys.readouterr().err
 
 
 def test_a_sample_photograph_can_be_named_instead_of_a_file(tmp_path):

@@ -11,7 +11,7 @@ from small_models import codec_of, model_of, picture
 from torch.nn import functional as F
 
 from edu_compress import BitstreamError, SettingError
-from edu_compress.codec import Container
+from edu_compress.container import Container
 from edu_compress.context import (
     MASKS,
     CheckerboardCodec,

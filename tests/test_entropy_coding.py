@@ -2,6 +2,7 @@
 
 import doctest
 import hashlib
+import importlib
 import math
 from fractions import Fraction
 
@@ -137,6 +138,105 @@ def test_narrowing_by_hand_contains_the_coded_number():
     assert 8 * len(data) <= math.ceil(-math.log2(width)) + 8
 
 
+# --- data that end too early -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["range", "huffman"])
+@given(message=messages(), data=st.data())
+def test_a_decoder_tells_exactly_when_it_ran_dry(name, message, data):
+    symbols, models = message
+    coded = code(name, symbols, models)
+    decoder = CODERS[name][1](coded)
+    for model in models:
+        decoder.decode(model)
+        assert not decoder.ran_dry
+    if coded:
+        decoder = CODERS[name][1](coded[: data.draw(st.integers(0, len(coded) - 1))])
+        try:
+            for model in models:
+                decoder.decode(model)
+            assert decoder.ran_dry
+        except BitstreamError:
+            pass
+
+
+@given(messages())
+def test_with_an_end_mark_rans_tells_exactly_when_it_ran_dry(message):
+    symbols, models = message
+    encoder = ec.RansEncoder(end_mark=True)
+    for symbol, model in zip(symbols, models, strict=True):
+        encoder.encode(symbol, model)
+    coded = encoder.finish()
+    assert len(coded) <= len(code("rans", symbols, models)) + 4
+    decoder = ec.RansDecoder(coded, end_mark=True)
+    for symbol, model in zip(symbols, models, strict=True):
+        assert decoder.decode(model) == symbol and not decoder.ran_dry
+    for model in models[:1]:
+        decoder.decode(model)
+        assert decoder.ran_dry  # one symbol too many
+
+
+@pytest.mark.parametrize("ours", [False, True])
+@given(values=st.lists(st.integers(-1, 1), max_size=60))
+def test_with_an_end_mark_the_fast_path_tells_exactly_when_it_ran_dry(ours, values):
+    table = Table.from_counts([10**6, 1, 1], first=-1)  # a likely number 0, which costs nothing on an empty stack
+    encoder = ec.FastEncoder(ours, end_mark=True)
+    encoder.encode(values, np.zeros(len(values), int), [table])
+    data = encoder.finish()
+    decoder = ec.FastDecoder(data, ours, end_mark=True)
+    for value in values:
+        assert not decoder.exhausted
+        assert decoder.decode(np.zeros(1, int), [table]) == value and not decoder.ran_dry
+    decoder.finish()
+    decoder.decode(np.zeros(1, int), [table])
+    assert decoder.ran_dry
+    with pytest.raises(BitstreamError, match="left over"):
+        decoder.finish()
+    one_more = np.zeros(len(values) + 1, int)
+    with pytest.raises(BitstreamError, match="left over"):
+        ec.decode_values(data, one_more, [table], end_mark=True)
+    assert ec.encode_values(np.array(values), one_more[1:], [table], end_mark=True) == data
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_without_an_end_mark_a_few_values_may_come_from_nothing(ours):
+    table = Table.from_counts([1, 10, 1])
+    encoder = ec.FastEncoder(ours)
+    encoder.encode([2, *[0] * 64], np.zeros(65, int), [table])  # the last ones, pushed first, leave no trace
+    data = encoder.finish()
+    decoder = ec.FastDecoder(data, ours)
+    assert decoder.decode(np.zeros(1, int), [table]) == 2
+    assert decoder.exhausted and not decoder.ran_dry
+    assert not decoder.decode(np.zeros(64, int), [table]).any() and not decoder.ran_dry
+    decoder.finish()
+    decoder.decode(np.zeros(1, int), [table])
+    assert decoder.ran_dry
+    one_by_one = ec.RansDecoder(data)
+    assert [one_by_one.decode(table) for _ in range(65)] == [2, *[0] * 64] and not one_by_one.ran_dry
+    one_by_one.decode(table)
+    assert one_by_one.ran_dry
+
+
+@given(messages())
+def test_the_states_are_as_their_modules_say(message):
+    symbols, models = message
+    encoder, stack = ec.RangeEncoder(), ec.RansStack()
+    for symbol, model in zip(symbols, models, strict=True):
+        encoder.encode(symbol, model)
+        assert 0 <= encoder._low < 1 << 64 and 1 << 56 <= encoder._width < 1 << 64
+        stack.push(*model.interval(symbol), model.precision)
+        assert 0 <= stack.state < 1 << 64 and (stack.state >= 1 << 32 or not stack.words)
+    decoder = ec.RangeDecoder(encoder.finish())
+    for model in models:
+        decoder.decode(model)
+        assert 0 <= decoder._code < decoder._width and 1 << 56 <= decoder._width < 1 << 64
+        assert 0 <= decoder._low < 1 << 64
+    assert decoder._low == encoder._low or not models  # the encoder's, before it closed
+    for model in reversed(models):
+        stack.pop(model)
+        assert 0 <= stack.state < 1 << 64 and (stack.state >= 1 << 32 or not stack.words)
+
+
 @pytest.mark.parametrize("name", EXACT)
 @given(data=st.binary(max_size=60), model=tables())
 def test_noise_decodes_to_something_or_says_so(name, data, model):
@@ -236,6 +336,23 @@ def test_adaptive_bit_learns_the_probability(p):
     for bit in bits:
         assert decoder.decode(model) == bit
         model.update(bit)
+
+
+@pytest.mark.parametrize("name", EXACT)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 65535)), max_size=300))
+def test_bits_with_given_probabilities(name, pairs):
+    models = [ec.Bit(p) for _, p in pairs]
+    data = code(name, [bit for bit, _ in pairs], models)
+    decoder = CODERS[name][1](data)
+    assert [decoder.decode(model) for model in models] == [bit for bit, _ in pairs]
+    bits = sum(16 - math.log2(p if bit else 65536 - p) for bit, p in pairs)
+    assert 8 * len(data) <= 1.001 * bits + 64
+
+
+@pytest.mark.parametrize("p", [0, 65536, -1])
+def test_a_certain_bit_is_refused(p):
+    with pytest.raises(ValueError, match="1 to 65535"):
+        ec.Bit(p)
 
 
 @given(st.lists(st.integers(0, 1), max_size=3000))
@@ -444,5 +561,7 @@ def test_values_a_table_cannot_hold_are_refused():
         ec.encode_values(np.array([2**40]), np.array([0]), ec.gaussian_tables())
 
 
-def test_the_example_of_the_docstring_runs():
-    assert doctest.testmod(ec).failed == 0
+@pytest.mark.parametrize("name", ["__init__", "adaptive", "fast", "huffman", "range_coder", "rans"])
+def test_the_examples_of_the_docstrings_run(name):
+    outcome = doctest.testmod(importlib.import_module(f"edu_compress.entropy_coding.{name}".removesuffix(".__init__")))
+    assert outcome.attempted > 0 and outcome.failed == 0

@@ -1,8 +1,6 @@
 """Pictures in and out: every kind of file becomes uint8 RGB or one clear sentence; nothing is half written."""
 
 import io
-import os
-import stat
 import struct
 import subprocess
 import sys
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from edu_compress import CodecError, ImageError, images
+from edu_compress import ImageError, images
 
 GRADIENT = np.stack(np.meshgrid(np.arange(40) * 6, np.arange(30) * 8), axis=-1)  # (30, 40, 2)
 PICTURE = np.dstack([GRADIENT, 255 - GRADIENT[..., :1]]).astype(np.uint8)  # (30, 40, 3)
@@ -278,55 +276,6 @@ def test_a_lossy_or_unknown_ending_is_refused_and_nothing_is_written(tmp_path):
         sentence(error)
     with pytest.raises(ImageError):
         images.save(tmp_path / "a.png", PICTURE.astype(float))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "file.bin"
-    images.write_atomically(path, b"old")
-    images.write_atomically(path, b"new")
-    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step, failure):
-    path = tmp_path / "file.bin"
-    path.write_bytes(b"old")
-
-    def fail(*_):
-        raise failure
-
-    monkeypatch.setattr(os, step, fail)
-    with pytest.raises((CodecError, KeyboardInterrupt)) as error:
-        images.write_atomically(path, b"new")
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-    assert "No space left" in str(error.value) or error.type is KeyboardInterrupt
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_a_new_file_gets_ordinary_permissions_and_an_old_one_keeps_its_own(tmp_path):
-    (tmp_path / "ordinary").write_bytes(b"")
-    images.write_atomically(tmp_path / "new", b"")
-    assert (tmp_path / "new").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
-    (tmp_path / "private").touch(mode=0o600)
-    images.write_atomically(tmp_path / "private", b"secret")
-    assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o600
-
-
-@pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights there")
-def test_a_symbolic_link_stays_a_link(tmp_path):
-    (tmp_path / "target").write_bytes(b"old")
-    (tmp_path / "link").symlink_to(tmp_path / "target")
-    images.write_atomically(tmp_path / "link", b"new")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"new"
-
-
-def test_a_folder_a_device_and_a_missing_folder_are_refused(tmp_path):
-    for path in (tmp_path, os.devnull, tmp_path / "no" / "file"):
-        with pytest.raises(CodecError, match="Cannot write") as error:
-            images.write_atomically(path, b"x")
-        sentence(error)
     assert list(tmp_path.iterdir()) == []
 
 

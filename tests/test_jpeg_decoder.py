@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edu_compress import images
+from edu_compress.codecs.jpeg import decoder, encoder, entropy, segments, tables
+from edu_compress.codecs.jpeg.coefficients import Coefficients, Component
 from edu_compress.errors import BitstreamError
-from edu_compress.jpeg import decoder, encoder, entropy, segments, tables
-from edu_compress.jpeg.coefficients import Coefficients, Component
 
 
 def photograph(height=40, width=56):

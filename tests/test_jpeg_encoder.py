@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edu_compress import codec, images, jpeg
+from edu_compress import images, registry
+from edu_compress.codecs import jpeg
+from edu_compress.codecs.jpeg import encoder, tables
 from edu_compress.dct import dct_matrix
 from edu_compress.errors import BitstreamError, ImageError, SettingError
-from edu_compress.jpeg import encoder, tables
 
 PHOTO = images.sample("cat")[100:197, 130:251]  # 97 x 121: no multiple of anything
 
@@ -287,14 +288,14 @@ def test_greyscale_arrays_and_sides_of_65535_pixels():
 
 
 def test_codec_follows_the_protocol():
-    opened = codec.open_codec("jpeg", subsampling="4:2:2", restart_interval=3)
-    assert isinstance(opened, codec.Codec)
+    opened = registry.open_codec("jpeg", subsampling="4:2:2", restart_interval=3)
+    assert isinstance(opened, registry.Codec)
     data = opened.encode(PHOTO, 80.0)  # the command line has real numbers only
-    assert codec.identify(data) == "jpeg"
-    account = codec.ledger(data)
+    assert registry.identify(data) == ("jpeg", {})
+    account = registry.ledger(data)
     assert account["quantisation tables"] == 2 * 69 and account["metadata"] == 0
     assert sum(account.values()) == len(data)
-    names = [name for name, _ in codec.describe(data)]
+    names = [name for name, _ in registry.describe(data)]
     assert names == ["SOI", "APP0", *2 * ["DQT"], "SOF0", *4 * ["DHT"], "DRI", "SOS", "scan data", "EOI"]
 
 

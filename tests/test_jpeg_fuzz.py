@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from edu_compress import images
+from edu_compress.codecs.jpeg import decoder, encoder
 from edu_compress.errors import BitstreamError, CodecError
-from edu_compress.jpeg import decoder, encoder
 
 FILES = 10_000
 SECONDS = 2.0  # of processor time for one file: a bound against attacks, not a benchmark; most take 1 ms

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edu_compress import BitstreamError, ImageError, SettingError, images, open_codec
-from edu_compress.codec import Container
+from edu_compress.codecs.lossless import _END_MARK, LEAST_BITS, MAX_SIDE, TABLES, LosslessCodec
+from edu_compress.container import Container
 from edu_compress.entropy_coding import FastDecoder
-from edu_compress.lossless import _END_MARK, LEAST_BITS, MAX_SIDE, TABLES, LosslessCodec
 
 codec = LosslessCodec()
 

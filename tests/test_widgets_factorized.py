@@ -12,8 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from edu_compress import images, metrics, plots, widgets
-from edu_compress.codec import open_codec
+from edu_compress import images, metrics, open_codec, plots, widgets
 from edu_compress.factorized import FactorizedCodec, FactorizedConfig, FactorizedPrior
 from edu_compress.widgets._core import to_png
 

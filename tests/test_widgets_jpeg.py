@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edu_compress import images, jpeg, metrics, widgets
-from edu_compress.codec import open_codec
+from edu_compress import images, jpeg, metrics, open_codec, widgets
+from edu_compress.codecs.jpeg import encoder
+from edu_compress.codecs.jpeg.tables import STANDARD_LUMA, ZIGZAG, scale_table
 from edu_compress.dct import idct2
 from edu_compress.errors import BitstreamError
-from edu_compress.jpeg import encoder
-from edu_compress.jpeg.tables import STANDARD_LUMA, ZIGZAG, scale_table
 from edu_compress.widgets.jpeg import CELL, annotate, byte_box, mcu_of_scan_bytes
 
 PHOTO = images.sample("coffee")[60:188, 100:292]  # 192 x 128

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edu_compress import images, metrics, widgets
-from edu_compress.codec import open_codec
+from edu_compress import images, metrics, open_codec, widgets
 from edu_compress.widgets._core import to_png
 from edu_compress.widgets.rate_distortion import QUALITIES
 

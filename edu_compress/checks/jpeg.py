@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dct as dct_module
+from ..codecs.jpeg import encoder, read_segments
+from ..codecs.jpeg.tables import STANDARD_CHROMA, STANDARD_LUMA, ZIGZAG, Marker, scale_table
 from ..images import to_uint8
-from ..jpeg import encoder, read_segments
-from ..jpeg.tables import STANDARD_CHROMA, STANDARD_LUMA, ZIGZAG, Marker, scale_table
 from ._core import Wrong, exercise, expect, expect_array, expect_number
 
 

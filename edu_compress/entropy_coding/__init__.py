@@ -12,8 +12,9 @@ coder of this package works with any model, the one of a trained network include
     models                                       coders
       Table            fixed integer table         HuffmanEncoder / -Decoder   whole bits per symbol
       gaussian_tables  64 widths of a Gaussian     RangeEncoder / -Decoder     arithmetic coding; first in, first out
-      AdaptiveTable    learns while it codes       RansEncoder / -Decoder      a stack: last in, first out
-      AdaptiveBit      the same for one bit        FastEncoder / -Decoder      constriction: the same stream as rANS
+      Bit              a given probability         RansEncoder / -Decoder      a stack: last in, first out
+      AdaptiveTable    learns while it codes       FastEncoder / -Decoder      constriction: the same stream as rANS
+      AdaptiveBit      the same for one bit
 
 How a message is coded, with any of them::
 
@@ -27,7 +28,8 @@ How a message is coded, with any of them::
     [0, 1, 0, 3]
 
 Invariants, tested for every coder: the decoder returns the symbols; it uses exactly the bytes that the encoder made,
-whatever stands behind them; their number is within 0.1 % + 64 bits of −Σ log2 p (Huffman: of its own code lengths).
+whatever stands behind them, and says when some are missing (``ran_dry``); their number is within 0.1 % + 64 bits of
+−Σ log2 p (Huffman: of its own code lengths).
 
 Everything here is integers. Two computers that disagree about a probability in its last bit decode different
 symbols from there on, so tables are made with portable arithmetic (:mod:`.portable`), the same on every machine.
@@ -39,7 +41,7 @@ arXiv:1311.2540 (asymmetric numeral systems); Bamler, arXiv:2201.01741 (constric
 Taught in lesson 02.
 """
 
-from .adaptive import AdaptiveBit, AdaptiveTable
+from .adaptive import AdaptiveBit, AdaptiveTable, Bit
 from .fast import FastDecoder, FastEncoder, decode_values, encode_values
 from .huffman import HuffmanCode, HuffmanDecoder, HuffmanEncoder, canonical_codes, huffman_lengths, merge_steps
 from .range_coder import RangeDecoder, RangeEncoder, narrowing_steps
@@ -65,6 +67,7 @@ __all__ = [
     "SCALES",
     "AdaptiveBit",
     "AdaptiveTable",
+    "Bit",
     "Decoder",
     "Encoder",
     "FastDecoder",

@@ -1,4 +1,4 @@
-r"""Models that learn while they code: encoder and decoder both update them after each symbol.
+r"""One bit, and models that learn while they code: encoder and decoder both update them after each symbol.
 
 Nothing about the model is sent. The decoder sees the same symbols as the encoder, so its model takes the same steps,
 as long as the update is integer arithmetic.
@@ -13,8 +13,42 @@ from __future__ import annotations
 from bisect import bisect_right
 
 
+class Bit:
+    """A model of one bit, for a probability that somebody knows: a network, for example, for each bit another one.
+
+    >>> from edu_compress.entropy_coding import RangeDecoder, RangeEncoder
+    >>> encoder, probabilities = RangeEncoder(), [65000, 65000, 400]  # a network expects 1, 1, 0
+    >>> for bit, p in zip([1, 1, 0], probabilities, strict=True):
+    ...     encoder.encode(bit, Bit(p))
+    >>> decoder = RangeDecoder(encoder.finish())
+    >>> [decoder.decode(Bit(p)) for p in probabilities]
+    [1, 1, 0]
+
+    Args:
+        p: the probability of a 1, an integer number of 2^-16: rounded so that both sides have the same, never as float.
+
+    Raises:
+        ValueError: p is not one of 1 ... 2^16 - 1: what is certain cannot be coded, only left out.
+    """
+
+    precision = 16
+
+    def __init__(self, p: int):
+        if not 0 < p < 1 << 16:
+            raise ValueError(f"The probability of a bit is 1 to 65535 in units of 2^-16, not {p}.")
+        self.p = p
+
+    def interval(self, bit: int) -> tuple[int, int]:
+        return (0, self.p) if bit else (self.p, (1 << 16) - self.p)
+
+    def symbol_at(self, position: int) -> int:
+        return int(position < self.p)
+
+
 class AdaptiveTable:
     """An adaptive model of n symbols; begins with all equally likely.
+
+    State: 0 = bounds[0] < bounds[1] < ... < bounds[n] = 2^precision, so that every symbol can always be coded.
 
     Args:
         n: number of symbols.
@@ -41,29 +75,23 @@ class AdaptiveTable:
             bounds[i] += (target - bounds[i]) >> self.rate
 
 
-class AdaptiveBit:
-    """An adaptive model of one bit: the mean of a fast and a slow estimate of the probability of a 1.
+class AdaptiveBit(Bit):
+    """A bit whose probability is learned: the mean of a fast and a slow estimate of the probability of a 1.
+
+    State: 0 <= each estimate <= 2^16, and 32 <= p <= 2^16 - 32: no bit ever costs more than 11 bits.
 
     Args:
         fast, slow: rates of the two estimates; the fast one follows changes, the slow one is exact when nothing
             changes.
     """
 
-    precision = 16
-
     def __init__(self, fast: int = 4, slow: int = 7):
         self.fast, self.slow = fast, slow
         self._estimates = [1 << 15, 1 << 15]
 
-    def _width_of_one(self) -> int:
+    @property
+    def p(self) -> int:
         return min(max(sum(self._estimates) >> 1, 32), (1 << 16) - 32)
-
-    def interval(self, bit: int) -> tuple[int, int]:
-        one = self._width_of_one()
-        return (0, one) if bit else (one, (1 << 16) - one)
-
-    def symbol_at(self, position: int) -> int:
-        return int(position < self._width_of_one())
 
     def update(self, bit: int) -> None:
         target = bit << 16

@@ -13,9 +13,21 @@ on the values of the passes before.
 
 Both classes can do the same with our own :mod:`.rans` instead (``ours=True``): slower, and the same bytes.
 
+By hand, as in :mod:`.rans`, but with 24 bits of precision in place of 2, so that x = 21 has 22 more binary places::
+
+    >>> table = Table(np.array([2, 1, 1]) << 22)
+    >>> data = encode_values(np.array([0, 2, 1]), np.array([0, 0, 0]), [table])
+    >>> int.from_bytes(data, "little") / 2**22
+    21.0
+    >>> decode_values(data, np.array([0, 0, 0]), [table]).tolist()
+    [0, 2, 1]
+
 What callers must respect: the same tables and indexes, pass by pass, on both sides; tables of 24 bits; an encoder
 that knows the whole message before it makes the first byte. Data that end early decode to arbitrary values, so a
-decoder asks :attr:`FastDecoder.exhausted` between passes, and calls :meth:`FastDecoder.finish` after the last.
+decoder asks :attr:`FastDecoder.ran_dry` between passes, and calls :meth:`FastDecoder.finish` after the last. A new file
+format should have the end mark, which makes ``ran_dry`` certain; those of factorized, hyperprior and context have none.
+
+State between two calls: that of :class:`.rans.RansStack`.
 """
 
 from __future__ import annotations
@@ -27,7 +39,7 @@ import constriction
 import numpy as np
 
 from ..errors import BitstreamError
-from .rans import RansDecoder, RansEncoder
+from .rans import END_MARK, UNMARKED, RansDecoder, RansEncoder
 from .tables import _BIT, _CLASS, ESCAPE_CLASSES, PRECISION, Table, check_whole_words, fold_escape, unfold_escape
 
 
@@ -58,10 +70,11 @@ class FastEncoder:
 
     Args:
         ours: whether our own rANS makes the stream, instead of constriction.
+        end_mark: whether the stream has an end mark, see :mod:`.rans`.
     """
 
-    def __init__(self, ours: bool = False):
-        self._ours = ours
+    def __init__(self, ours: bool = False, end_mark: bool = False):
+        self._ours, self._end_mark = ours, end_mark
         self._groups: list[tuple[np.ndarray, Table]] = []
 
     def encode(self, values: np.ndarray, indexes: np.ndarray, tables: Sequence[Table]) -> None:
@@ -96,12 +109,12 @@ class FastEncoder:
     def finish(self) -> bytes:
         """Return the stream of all passes."""
         if self._ours:
-            encoder = RansEncoder()
+            encoder = RansEncoder(self._end_mark)
             for symbols, table in self._groups:
                 for symbol in symbols.tolist():
                     encoder.encode(symbol, table)
             return encoder.finish()
-        coder = constriction.stream.stack.AnsCoder()
+        coder = constriction.stream.stack.AnsCoder(np.array([END_MARK] if self._end_mark else [], dtype=np.uint32))
         for symbols, table in reversed(self._groups):
             coder.encode_reverse(symbols.astype(np.int32), _constriction_model(table))
         return coder.get_compressed().astype("<u4").tobytes()
@@ -113,27 +126,38 @@ class FastDecoder:
     Args:
         data: the stream.
         ours: whether our own rANS reads it, instead of constriction.
+        end_mark: whether the encoder left one.
 
     Raises:
         BitstreamError: the data cannot be a stream.
     """
 
-    def __init__(self, data: bytes, ours: bool = False):
+    def __init__(self, data: bytes, ours: bool = False, end_mark: bool = False):
         check_whole_words(data)
         words = np.frombuffer(data, dtype="<u4").astype(np.uint32)
         if len(words) and words[-1] == 0:
             raise BitstreamError("The entropy-coded data are damaged: their last word is zero.")
         self._ours = RansDecoder(data) if ours else None
         self._coder = constriction.stream.stack.AnsCoder(words)
+        self._bottom = END_MARK if end_mark else 0
+        self._from_nothing = 0  # values decoded when the number was 0
+
+    def _number(self) -> tuple[int, int]:
+        """How many words there are below the state, and the state."""
+        return (len(self._ours.stack.words), self._ours.stack.state) if self._ours else self._coder.pos()
 
     @property
     def exhausted(self) -> bool:
-        """Whether the number on the stack has come down to 0.
+        """Whether the number on the stack has come down to its bottom, where it is after the last symbol.
 
-        So it is after the last symbol. Before it, 0 is certain to mean that data are missing if the last symbol of
-        the message is not number 0 of its table: pushing any other on the empty stack makes more than 0 of it.
+        If it is there before, data are missing, or only symbols remain that cost nothing, see :mod:`.rans`.
         """
-        return self._ours.stack.state == 0 if self._ours else self._coder.is_empty()
+        return self._number() == (0, self._bottom)
+
+    @property
+    def ran_dry(self) -> bool:
+        """Whether values were decoded that the data do not hold: exactly, with an end mark; without, from many on."""
+        return self._number() < (0, self._bottom) or self._from_nothing > UNMARKED
 
     def decode(self, indexes: np.ndarray, tables: Sequence[Table]) -> np.ndarray:
         """Decode a pass: int64 of the shape of ``indexes``."""
@@ -153,6 +177,8 @@ class FastDecoder:
         return values.reshape(indexes.shape)
 
     def _symbols(self, count: int, table: Table) -> np.ndarray:
+        if self._number() == (0, 0):
+            self._from_nothing += count
         if self._ours:
             return np.array([self._ours.decode(table) for _ in range(count)], dtype=np.int64)
         return self._coder.decode(_constriction_model(table), count).astype(np.int64)
@@ -175,20 +201,20 @@ class FastDecoder:
             raise BitstreamError("The entropy-coded data are damaged: something is left over after the last symbol.")
 
 
-def encode_values(values: np.ndarray, indexes: np.ndarray, tables: Sequence[Table]) -> bytes:
+def encode_values(values: np.ndarray, indexes: np.ndarray, tables: Sequence[Table], end_mark: bool = False) -> bytes:
     """Code integers, each with the table its index names, in one pass."""
-    encoder = FastEncoder()
+    encoder = FastEncoder(end_mark=end_mark)
     encoder.encode(values, indexes, tables)
     return encoder.finish()
 
 
-def decode_values(data: bytes, indexes: np.ndarray, tables: Sequence[Table]) -> np.ndarray:
+def decode_values(data: bytes, indexes: np.ndarray, tables: Sequence[Table], end_mark: bool = False) -> np.ndarray:
     """The inverse of :func:`encode_values`.
 
     Raises:
         BitstreamError: the data are damaged.
     """
-    decoder = FastDecoder(data)
+    decoder = FastDecoder(data, end_mark=end_mark)
     values = decoder.decode(indexes, tables)
     decoder.finish()
     return values

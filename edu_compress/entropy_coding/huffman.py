@@ -5,6 +5,18 @@ a symbol is the symbol's code. Only the lengths matter, so the codes are numbere
 length, then by symbol. The decoder needs nothing but the lengths.
 
 A length of at least one bit is the weakness: a symbol of probability 0.99 is worth 0.014 bits and costs 1.
+
+By hand: symbols 0, 1, 2 of probability 1/2, 1/4, 1/4 get the codes 0, 10, 11. The message 0 2 1 is 0 11 10, and with
+three zeros 01110000, the byte 0x70::
+
+    >>> table = Table(np.array([2, 1, 1]), precision=2)
+    >>> [HuffmanCode.of_table(table).bits(symbol) for symbol in (0, 1, 2)]
+    ['0', '10', '11']
+    >>> encoder = HuffmanEncoder()
+    >>> for symbol in [0, 2, 1]:
+    ...     encoder.encode(symbol, table)
+    >>> encoder.finish().hex()
+    '70'
 """
 
 from __future__ import annotations
@@ -144,7 +156,12 @@ class HuffmanEncoder:
 
 
 class HuffmanDecoder:
-    """Reads bit by bit until the bits read form a code; a table's code is complete, so that they soon do."""
+    """Reads bit by bit until the bits read form a code; a table's code is complete, so that they soon do.
+
+    State: ``position`` bits are read, never more than there are: to read on is an error, so this one never runs dry.
+    """
+
+    ran_dry = False
 
     def __init__(self, data: bytes):
         self._data, self._position = data, 0

@@ -12,6 +12,24 @@ to the last byte, and to the one before if that overflows too.
 
 The decoder keeps ``code``, the number minus low, in the same 64 bits, and looks which symbol's part it lies in.
 
+By hand: symbols 0, 1, 2 of probability 1/2, 1/4, 1/4 own [0, 1/2), [1/2, 3/4) and [3/4, 1). The message 0 2 1 narrows
+[0, 1) to [0, 1/2), of that the last quarter, [3/8, 1/2), and of that the third, [7/16, 15/32). All numbers that
+begin with the byte 0x70 lie in there, since 0x70 / 256 = 7/16::
+
+    >>> import numpy as np
+    >>> from edu_compress.entropy_coding import Table
+    >>> table = Table(np.array([2, 1, 1]), precision=2)
+    >>> [f"{low} + {width}" for low, width in narrowing_steps([0, 2, 1], table)]
+    ['0 + 1/2', '3/8 + 1/8', '7/16 + 1/32']
+    >>> encoder = RangeEncoder()
+    >>> for symbol in [0, 2, 1]:
+    ...     encoder.encode(symbol, table)
+    >>> encoder.finish().hex()
+    '70'
+
+State of the encoder between two symbols: 0 <= low < 2^64 and 2^56 <= width < 2^64; low + width may be above 2^64, which
+is a carry to come. State of the decoder: 0 <= code < width, and low and width are those of the encoder.
+
 References: Martin 1979; Witten, Neal, Cleary 1987; the 64-bit layout follows Subbotin (1999), with carries.
 """
 
@@ -81,8 +99,8 @@ class RangeEncoder:
 class RangeDecoder:
     """Reads symbols in the order in which they were written.
 
-    Bytes after the stream are ignored, and a stream that ends early is read as if zeros followed: the symbols are then
-    arbitrary, which a file format must find out by other means, such as a checksum.
+    Bytes after the stream are ignored. A stream that ends early is read as if zeros followed: the symbols are then
+    arbitrary, and :attr:`ran_dry` says so.
 
     Raises:
         BitstreamError: in :meth:`decode`, data that no encoder makes.
@@ -111,6 +129,12 @@ class RangeDecoder:
             self._width <<= 8
             self._position += 1
         return symbol
+
+    @property
+    def ran_dry(self) -> bool:
+        """Whether other bytes behind the end of the data would have made other symbols: then some were missing."""
+        unknown = 8 * min(max(self._position - len(self._data), 0), 8)  # bits of ``code`` that no byte has told
+        return self._code + (1 << unknown) > self._width
 
     def consumed(self) -> int:
         """Number of bytes that belong to the symbols read so far, had the encoder finished after them."""

@@ -11,6 +11,30 @@ alike. rANS makes digits of unequal cost. A symbol that owns ``size`` of 2^preci
 Pop undoes push exactly, the last symbol first. A computer keeps 64 bits of x: before a push would overflow
 them, the low 32 bits are moved to a list of words; after a pop has shrunk x below 2^32, a word is moved back.
 
+By hand, with 2 bits of precision: symbols 0, 1, 2 of size 2, 1, 1 start at 0, 2, 3. The message 0 2 1 is pushed from
+its end, on x = 0: symbol 1 makes it 0 · 4 + 2 + 0 = 2, symbol 2 makes it 2 · 4 + 3 + 0 = 11, and symbol 0, for which
+11 = 5 · 2 + 1, makes it 5 · 4 + 0 + 1 = 21. To pop: 21 mod 4 = 1, a position of symbol 0, and x = 2 · 5 + 1 - 0 = 11,
+and so on::
+
+    >>> from edu_compress.entropy_coding import Table
+    >>> table, stack = Table(np.array([2, 1, 1]), precision=2), RansStack()
+    >>> for symbol in [1, 2, 0]:
+    ...     stack.push(*table.interval(symbol), table.precision)
+    ...     print(stack.state)
+    2
+    11
+    21
+    >>> [(stack.pop(table), stack.state) for _ in range(3)]
+    [(0, 11), (2, 2), (1, 0)]
+
+State between two symbols: 0 <= state < 2^64, and state >= 2^32 as long as there are words.
+
+**Where does it end?** On a small number, likely symbols cost nothing: number 0 of a table on x = 0 leaves x = 0. So an
+x of 0 need not mean that all symbols are popped; and if data are missing, 0 stays 0, and more symbols come out. With an
+**end mark** the bottom of the stack is x = 2^24 - 1 instead. That is at least the size of any symbol, so that every
+push makes it larger, and whoever pops a symbol too many finds less. It costs 3 bytes, which a stream of whole words
+often has to spare.
+
 The layout (64-bit state, 32-bit words, 24 bits of probability) is that of constriction's ``AnsCoder``, so that the two
 produce the same words for the same tables: the fast coder holds no magic.
 
@@ -21,7 +45,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .tables import Model, check_whole_words
+from .tables import PRECISION, Model, check_whole_words
 
 _WORD = 32
 _WORD_MASK = (1 << _WORD) - 1
@@ -69,28 +93,54 @@ class RansStack:
         return words
 
 
-class RansEncoder:
-    """Collects symbols and pushes them last to first, so that the decoder pops them first to last."""
+END_MARK = (1 << PRECISION) - 1
+"""The number under a message with an end mark."""
 
-    def __init__(self):
+UNMARKED = 64
+"""So many symbols may come from nothing in a stream without end mark: there, no likely symbol has number 0."""
+
+
+class RansEncoder:
+    """Collects symbols and pushes them last to first, so that the decoder pops them first to last.
+
+    Args:
+        end_mark: whether the number begins as :data:`END_MARK`, for at most 3 bytes more.
+    """
+
+    def __init__(self, end_mark: bool = False):
+        self.end_mark = end_mark
         self._intervals: list[tuple[int, int, int]] = []
 
     def encode(self, symbol: int, model: Model) -> None:
         self._intervals.append((*model.interval(symbol), model.precision))  # now: an adaptive model will change
 
     def finish(self) -> bytes:
-        stack = RansStack()
+        stack = RansStack([END_MARK] if self.end_mark else [])
         for start, size, precision in reversed(self._intervals):
             stack.push(start, size, precision)
         return np.array(stack.all_words(), dtype="<u4").tobytes()
 
 
 class RansDecoder:
-    """Pops symbols, in the order in which they were encoded."""
+    """Pops symbols, in the order in which they were encoded.
 
-    def __init__(self, data: bytes):
+    Args:
+        data: the stream.
+        end_mark: whether the encoder left one.
+    """
+
+    def __init__(self, data: bytes, end_mark: bool = False):
         check_whole_words(data)
-        self.stack = RansStack(np.frombuffer(data, dtype="<u4").tolist())
+        self.stack, self.end_mark = RansStack(np.frombuffer(data, dtype="<u4").tolist()), end_mark
+        self._from_nothing = 0  # symbols popped when the number was 0
 
     def decode(self, model: Model) -> int:
+        self._from_nothing += self.stack.state == 0
         return self.stack.pop(model)
+
+    @property
+    def ran_dry(self) -> bool:
+        """Whether symbols were popped that were never pushed: exactly, with an end mark; without, from many on."""
+        if self.end_mark:
+            return not self.stack.words and self.stack.state < END_MARK
+        return self._from_nothing > UNMARKED

@@ -53,6 +53,11 @@ class Decoder(Protocol):
 
     def decode(self, model: Model) -> int: ...
 
+    @property
+    def ran_dry(self) -> bool:
+        """Whether symbols were decoded that the data do not hold, because they end too early."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

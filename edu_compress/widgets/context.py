@@ -32,10 +32,10 @@ import traitlets
 from torch import Tensor
 
 from .. import images, plots
-from ..codec import open_codec
 from ..context import ContextCodec, anchors
 from ..factorized import STRIDE
 from ..hyperprior import ExactPrior, Gaussians, HyperpriorCodec
+from ..registry import open_codec
 from ._core import LessonWidget, PhotoChooser, figure_pixels, small_png, to_png
 
 RUNS = 3

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import plots
+from ..codecs.jpeg import encoder
 from ..dct import dct2
 from ..entropy_coding import (
     RangeEncoder,
@@ -27,7 +28,6 @@ from ..entropy_coding import (
     narrowing_steps,
     portable,
 )
-from ..jpeg import encoder
 from ._core import LessonWidget, PhotoChooser, PlotFrame, Stage
 
 PALETTE = ("#A9CCE3", "#F5CBA7", "#A9DFBF", "#D7BDE2", "#F9E79F", "#D5D8DC", "#F5B7B1", "#AED6F1")

@@ -29,10 +29,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from .. import images, metrics, plots
-from ..codec import open_codec
+from .. import files, images, metrics, plots
 from ..factorized import STRIDE, FactorizedCodec
 from ..rate_distortion import lagrangian
+from ..registry import open_codec
 from ._core import (
     LessonWidget,
     PhotoChooser,
@@ -52,7 +52,7 @@ CURVE_POINTS = 11
 CROP = 60  # pixels a side, shown three times as large
 TANGENT, RATE, DISTORTION = plots.GREEN, plots.BLUE, "#6A51A3"
 ERROR_SCALE = 32  # grey levels that are drawn darkest
-LINES = (TANGENT, RATE, DISTORTION, plots.ORANGE, *(plots.STYLE[name].color for name in ("factorized", "libjpeg")))
+LINES = (TANGENT, RATE, DISTORTION, plots.ORANGE, *(plots.style(name).color for name in ("factorized", "libjpeg")))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class LambdaExplorer(LessonWidget):
 
     def _draw_curves(self, ax: Axes) -> None:
         """Draw the curves of JPEG and of our codec."""
-        ours, jpeg = plots.STYLE["factorized"], plots.STYLE["libjpeg"]
+        ours, jpeg = plots.style("factorized"), plots.style("libjpeg")
         rate, mse = (np.array([getattr(coded, name) for coded in self.curve]) for name in ("rate", "mse"))
         straight = self.axes.value == "MSE"
         ax.plot(self._jpeg_rate, self._height(self._jpeg_mse), jpeg.linestyle, color=jpeg.color, label=jpeg.label)
@@ -425,7 +425,7 @@ class LambdaExplorer(LessonWidget):
         """Write :meth:`twin` as a page of its own, which any browser opens."""
         head = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>λ explorer</title>\n'
         head += '<meta name="viewport" content="width=device-width">\n'
-        images.write_atomically(path, (head + self.twin(steps)).encode())
+        files.write_atomically(path, (head + self.twin(steps)).encode())
 
 
 # --- small parts ------------------------------------------------------------------------------

@@ -28,9 +28,9 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from .. import images, metrics, plots
-from ..codec import open_codec
 from ..factorized import STRIDE, FactorizedCodec, LatentCodec
 from ..hyperprior import Gaussians, HyperpriorCodec, Latents, gaussian_likelihood
+from ..registry import open_codec
 from ._core import LessonWidget, PhotoChooser, Stage, colour_scale, figure_pixels, one_thread, panel, row, small_png
 
 LISTED = 8  # channels of a position in the table
@@ -468,7 +468,7 @@ _CELL = "text-align:right; padding:0 6px; font-variant-numeric:tabular-nums;"
 
 
 def _label(codec: HyperpriorCodec) -> str:
-    return plots.STYLE[codec.name].label if codec.name in plots.STYLE else codec.name
+    return plots.style(codec.name).label
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

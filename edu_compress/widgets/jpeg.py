@@ -15,13 +15,13 @@ from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
 from .. import images, jpeg, metrics, plots
-from ..codec import Codec, open_codec
+from ..codecs.jpeg import decoder, encoder
+from ..codecs.jpeg.coefficients import Coefficients, Component
+from ..codecs.jpeg.segments import Segment, restart_intervals
+from ..codecs.jpeg.tables import STANDARD_CHROMA, STANDARD_LUMA, ZIGZAG, scale_table
 from ..dct import dct2, dct_matrix, idct2
 from ..errors import CodecError
-from ..jpeg import decoder, encoder
-from ..jpeg.coefficients import Coefficients, Component
-from ..jpeg.segments import Segment, restart_intervals
-from ..jpeg.tables import STANDARD_CHROMA, STANDARD_LUMA, ZIGZAG, scale_table
+from ..registry import Codec, open_codec
 from ._core import LessonWidget, PhotoChooser, Stage, fit
 
 RANK = np.argsort(ZIGZAG).reshape(8, 8)

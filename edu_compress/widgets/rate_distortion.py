@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from .. import metrics, plots
-from ..codec import open_codec
 from ..rate_distortion import best_index, lagrangian, lower_convex_hull
+from ..registry import open_codec
 from ._core import LessonWidget, PhotoChooser, PlotFrame, Stage
 
 QUALITIES = (*range(3, 30, 2), *range(31, 90, 3), *range(90, 97, 2))
@@ -72,7 +72,7 @@ class TangentExplorer(LessonWidget):
 
     def _draw_files(self, ax: Axes) -> None:
         hull = lower_convex_hull(self.rate, self.distortion)
-        red = plots.STYLE["libjpeg"].color
+        red = plots.style("libjpeg").color
         ax.plot(self.rate, self.distortion, "o", color="white", markeredgecolor=red, label="a JPEG file")
         ax.plot(self.rate[hull], self.distortion[hull], "o-", color=red, linewidth=1, label="on the lower hull")
         ax.plot([], [], color=TANGENT, label="R + λ D = J, slope -1/λ")

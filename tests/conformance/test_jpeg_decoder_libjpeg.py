@@ -17,9 +17,9 @@ import skimage
 from PIL import Image
 
 from edu_compress import images
+from edu_compress.codecs.jpeg import decoder, encoder
+from edu_compress.codecs.jpeg.coefficients import Coefficients, Component
 from edu_compress.dct import dct2
-from edu_compress.jpeg import decoder, encoder
-from edu_compress.jpeg.coefficients import Coefficients, Component
 
 SIZES = [(1, 1), (1, 40), (40, 1), (2, 3), (3, 5), (7, 9), (8, 8), (16, 17), (33, 6), (61, 83), (150, 200)]
 QUALITIES = [1, 20, 50, 75, 90, 100]

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edu_compress import codec, images, jpeg
+from edu_compress import images, registry
+from edu_compress.codecs import jpeg
+from edu_compress.codecs.jpeg import tables
+from edu_compress.codecs.standard import LibjpegCodec
 from edu_compress.errors import BitstreamError, ImageError, SettingError
-from edu_compress.jpeg import tables
 from edu_compress.metrics import psnr
-from edu_compress.standard_codecs import LibjpegCodec
 
 SUBSAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
 PHOTOGRAPHS = ["astronaut", "cat", "coffee"]
@@ -153,13 +154,13 @@ def test_standard_tables_are_those_of_libjpeg():
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": "4:4:4", "optimize": True}])
 def test_libjpeg_codec_writes_pillows_files(options):
-    opened = codec.open_codec("libjpeg", **options)
-    assert isinstance(opened, codec.Codec)
+    opened = registry.open_codec("libjpeg", **options)
+    assert isinstance(opened, registry.Codec)
     data = opened.encode(detail(61, 83), 70)
     assert data == by_libjpeg(detail(61, 83), quality=70, **options)  # no options: Pillow's own defaults
     np.testing.assert_array_equal(opened.decode(data), opened_by_libjpeg(data))
     assert sum(opened.ledger(data).values()) == len(data)
-    assert opened.describe(data) == codec.describe(data)
+    assert opened.describe(data) == registry.describe(data)
 
 
 def test_libjpeg_codec_says_what_is_wrong():

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import BitstreamError
+from ...errors import BitstreamError
 from .tables import ZIGZAG, HuffmanTable, Marker
 
 _NAMES = {0xC0 + n: f"SOF{n}" for n in range(16)} | {0xC8: "JPG", 0xCC: "DAC", 0xDE: "DHP", 0xDF: "EXP"}

@@ -31,7 +31,7 @@ from numbers import Real
 
 import numpy as np
 
-from ..errors import BitstreamError, SettingError
+from ...errors import BitstreamError, SettingError
 
 
 class Marker(IntEnum):

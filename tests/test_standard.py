@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edu_compress import BitstreamError, SettingError, codec, images, metrics, open_codec
+from edu_compress import BitstreamError, SettingError, images, metrics, open_codec, registry
 
 CROP = images.sample("astronaut")[96:160, 192:256]
 
@@ -15,7 +15,7 @@ def heic_file():
 
 @pytest.mark.parametrize("chroma", ["4:4:4", "4:2:0"])
 def test_heic_chroma_and_colour_transform_are_those_we_asked_for(chroma):
-    fields = dict(codec.describe(open_codec("heic", chroma=chroma).encode(CROP, 40)))
+    fields = dict(registry.describe(open_codec("heic", chroma=chroma).encode(CROP, 40)))
     assert fields["chroma"] == chroma
     assert fields["bits per sample"] == "8"
     assert fields["colour"] == "matrix BT.601, full range"
@@ -35,7 +35,7 @@ def test_heic_quality_buys_rate(heic_file):
 
 
 def test_heic_ledger_names_the_boxes(heic_file):
-    ledger = codec.ledger(heic_file)
+    ledger = registry.ledger(heic_file)
     assert {"ftyp", "hvcC", "coded picture (mdat)"} <= set(ledger)
     assert sum(ledger.values()) == len(heic_file)
 

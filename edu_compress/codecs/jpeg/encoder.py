@@ -44,9 +44,9 @@ from numbers import Integral
 
 import numpy as np
 
-from ..dct import dct2
-from ..errors import ImageError, SettingError
-from ..images import as_image, pad, rgb_to_ycbcr, to_blocks
+from ...dct import dct2
+from ...errors import ImageError, SettingError
+from ...images import as_image, pad, rgb_to_ycbcr, to_blocks
 from . import tables
 from .coefficients import Coefficients, Component
 from .tables import ZIGZAG, HuffmanTable, Marker
@@ -72,7 +72,7 @@ def encode(
 
     Args:
         image: uint8 [H, W, 3], H and W from 1 to 65,535.
-        quality: a whole number from 1 to 100, see :func:`~edu_compress.jpeg.tables.scale_table`.
+        quality: a whole number from 1 to 100, see :func:`~edu_compress.codecs.jpeg.tables.scale_table`.
         subsampling: a key of :data:`SUBSAMPLING`; "4:0:0" keeps the luma only.
         optimize: make Huffman tables for this picture (some per cent smaller), or use those of the standard.
         restart_interval: MCUs between two restart markers; 0 for none.

@@ -45,10 +45,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import images
-from .codec import Container, ContainerCodec
-from .entropy_coding import FastDecoder, FastEncoder, Table, portable
-from .errors import BitstreamError, ImageError, SettingError
+from .. import images
+from ..container import Container
+from ..entropy_coding import FastDecoder, FastEncoder, Table, portable
+from ..errors import BitstreamError, ImageError, SettingError
+from ..registry import ContainerCodec
 
 TABLES = [Table.logistic(float(s)) for s in portable.exp(np.linspace(-2.5, 4.0, 32))]
 """The models of the residuals: logistic distributions of scale 0.08 to 55."""
@@ -211,7 +212,7 @@ class LosslessCodec(ContainerCodec):
             SettingError: a setting other than 0.
         """
         if setting != 0:
-            raise SettingError(f"The lossless codec has nothing to set; use 0 as its setting, not {setting:g}.")
+            raise SettingError(f"The lossless codec has nothing to set; use 0 as its setting, not {setting!r}.")
         image = images.as_image(image)
         height, width, _ = image.shape
         if max(height, width) > MAX_SIDE:

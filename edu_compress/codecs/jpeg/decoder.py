@@ -31,9 +31,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..dct import idct2
-from ..errors import BitstreamError
-from ..images import MAX_PIXELS, from_blocks, to_uint8, ycbcr_to_rgb
+from ...dct import idct2
+from ...errors import BitstreamError
+from ...images import MAX_PIXELS, from_blocks, to_uint8, ycbcr_to_rgb
 from . import segments as syntax
 from .coefficients import Coefficients, Component
 from .entropy import (

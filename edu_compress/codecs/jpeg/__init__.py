@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...registry import Codec
 from . import encoder
 from .decoder import decode, read_coefficients, read_segments
 from .encoder import encode, write_coefficients
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 
-class JpegCodec:
+class JpegCodec(Codec):
     """Our JPEG as a codec of the course; the setting is the quality, a whole number from 1 to 100.
 
     Args:
@@ -79,11 +80,13 @@ class JpegCodec:
         """Rebuild the picture from any Huffman-coded 8-bit JPEG file, also a progressive one."""
         return decode(data)
 
-    def ledger(self, data: bytes) -> dict[str, int]:
+    @staticmethod
+    def ledger(data: bytes) -> dict[str, int]:
         """Say where each byte went, see :func:`ledger`."""
         return ledger(data)
 
-    def describe(self, data: bytes) -> list[tuple[str, str]]:
+    @staticmethod
+    def describe(data: bytes) -> list[tuple[str, str]]:
         """Return the segments with their fields in words, see :func:`describe`."""
         return describe(data)
 

@@ -27,12 +27,14 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from . import images, jpeg
-from .errors import BitstreamError, ImageError, SettingError
+from .. import images
+from ..errors import BitstreamError, ImageError, SettingError
+from ..registry import Codec
+from . import jpeg
 from .jpeg.tables import check_quality
 
 
-class LibjpegCodec:
+class LibjpegCodec(Codec):
     """JPEG as libjpeg-turbo writes and reads it, through Pillow; the setting is the quality, from 1 to 100.
 
     Args:
@@ -77,16 +79,18 @@ class LibjpegCodec:
         except ImageError as error:
             raise BitstreamError(f"libjpeg cannot decode this file. {error}") from error
 
-    def ledger(self, data: bytes) -> dict[str, int]:
+    @staticmethod
+    def ledger(data: bytes) -> dict[str, int]:
         """Say where each byte went, see :func:`.jpeg.ledger`."""
         return jpeg.ledger(data)
 
-    def describe(self, data: bytes) -> list[tuple[str, str]]:
+    @staticmethod
+    def describe(data: bytes) -> list[tuple[str, str]]:
         """Return the segments with their fields in words, see :func:`.jpeg.describe`."""
         return jpeg.describe(data)
 
 
-class HeicCodec:
+class HeicCodec(Codec):
     """HEVC intra as x265 writes it, in .heic files, through libheif; the setting is libheif's quality, from 0 to 100.
 
     libheif gives x265 the rate factor (100 - quality) / 2, rounded down, which steers QP: 8 units of quality are 4 of
@@ -151,7 +155,8 @@ class HeicCodec:
         except _HEIF_ERRORS as error:
             raise BitstreamError(f"libheif cannot decode this file: {str(error).rstrip('.')}.") from error
 
-    def ledger(self, data: bytes) -> dict[str, int]:
+    @staticmethod
+    def ledger(data: bytes) -> dict[str, int]:
         """Bytes of each type of box, headers included; those of boxes that hold boxes are "box headers"."""
         found: dict[str, int] = {}
         for kind, payload in _boxes(data):
@@ -161,7 +166,8 @@ class HeicCodec:
                 found[kind] = found.get(kind, 0) + 8 + len(payload)
         return found | {"box headers": len(data) - sum(found.values())}
 
-    def describe(self, data: bytes) -> list[tuple[str, str]]:
+    @staticmethod
+    def describe(data: bytes) -> list[tuple[str, str]]:
         """Return the fields that matter: brand, size, chroma, bit depth, colour transform, length of the data."""
         fields = []
         for kind, payload in _boxes(data):
