@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--setting", type=float, metavar="X",
         help="how much quality to pay for, in the codec's own unit (default: the middle of its range)",
     )  # fmt: skip
-    add_options(encode, "an option of the codec, for example subsampling=4:4:4")
+    add_options(encode, "an option of the codec, for example subsampling=4:4:4 or refine=100")
 
     decode = command(
         "decode", _decode, "rebuild the picture from a compressed file, which says by itself what reads it"
@@ -106,8 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=int, metavar="N", help="make N steps altogether instead of the recipe's")
     train.add_argument(
         "--minutes", type=float, metavar="M",
+        help="be finished within M minutes: the schedule follows the clock instead of counting steps",
+    )  # fmt: skip
+    train.add_argument(
+        "--pause-after", type=float, metavar="M",
         help="stop after M minutes with a checkpoint, wherever the run is; --resume goes on from there",
     )  # fmt: skip
+    train.add_argument("--start", metavar="NAME", help="begin with these trained weights instead of the recipe's")
+    train.add_argument("--first-step", type=int, metavar="N", help="begin at this place in the schedule")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     train.add_argument(
         "--device", default="auto", metavar="NAME",
@@ -158,6 +164,8 @@ def _encode(options: argparse.Namespace) -> None:
         raise SettingError(f"Codec {options.codec!r} writes {suffix} files; give OUT that ending.")
     image = images.sample(options.input) if options.input in images.sample_names() else images.load(options.input)
     setting = chosen.settings[len(chosen.settings) // 2] if options.setting is None else options.setting
+    if hasattr(chosen, "progress"):  # codecs that can take minutes
+        chosen.progress = True
     data = chosen.encode(image, setting)
     files.write_atomically(options.output, data)
     decoded = chosen.decode(data)
@@ -217,23 +225,24 @@ def _train(options: argparse.Namespace) -> int:
     from . import training  # here: torch takes seconds to load
 
     recipe = training.read_recipe(options.recipe)
-    if options.steps is not None:
-        recipe = dataclasses.replace(recipe, steps=options.steps)
+    given = {name: getattr(options, name) for name in ("steps", "minutes", "start", "first_step")}
+    recipe = dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     out = Path(options.out) if options.out else Path("runs") / recipe.name
     run = training.train(
         recipe,
         datasets.read_folder(options.data, progress=first),
         out,
-        minutes=options.minutes,
+        pause_after=options.pause_after,
         resume=options.resume,
         device=options.device,
         threads=options.threads,
         progress=first,
-        command=_command("train", options.recipe, data=options.data, steps=options.steps),
+        command=_command("train", options.recipe, data=options.data, **given),
     )
     if first and run.card is None:
-        whole = run.minutes * recipe.steps / run.step
+        done = run.step - recipe.first_step
+        whole = recipe.minutes or run.minutes * (recipe.steps - recipe.first_step) / max(done, 1)
         print(f"stopped at step {run.step:,} of {recipe.steps:,}, after {run.minutes:.1f} of about {whole:.1f} minutes")
         print(f"{out / training.CHECKPOINT} is its checkpoint; the same command with --resume goes on from there")
     elif first:
@@ -287,7 +296,7 @@ def _command(name: str, first: str, **options) -> str:
         if key == "option":  # once for each
             words += [part for item in value for part in ("--option", item)]
         elif value:
-            words += [f"--{key}", *map(word, value if isinstance(value, list) else [value])]
+            words += [f"--{key.replace('_', '-')}", *map(word, value if isinstance(value, list) else [value])]
     return " ".join(words)
 
 

@@ -38,6 +38,7 @@ Taught in lesson 07.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ from torch.nn import functional as F
 from .entropy_coding import portable
 from .errors import SettingError
 from .exact import ExactLinear, activation
-from .hyperprior import ExactPrior, Hyperprior, HyperpriorCodec, HyperpriorConfig
+from .hyperprior import ALL, ExactPrior, Hyperprior, HyperpriorCodec, HyperpriorConfig
 from .layers import MaskedConv2d, checkerboard_mask, raster_mask
 
 MASKS = {"raster": raster_mask, "checkerboard": checkerboard_mask}
@@ -61,14 +62,20 @@ class ContextConfig(HyperpriorConfig):
     Attributes:
         C: channels of the context features φ.
         mask: "raster" or "checkerboard".
+        slices: numbers of channels of y that are decoded together, in order; their sum is M. Empty: all M at once.
+        C_s: hidden channels of each slice's network, see :class:`ChannelSlice`.
     """
 
     E: int = 256
     C: int = 96
     mask: str = "raster"
+    slices: tuple[int, ...] = ()
+    C_s: int = 64
 
     def __post_init__(self):
         super().__post_init__()
+        if self.slices and (sum(self.slices) != self.M or min(self.slices) < 1):
+            raise ValueError(f"the slices are to hold {self.M} channels together, but {self.slices} do not")
         if self.mask not in MASKS:
             raise ValueError(f"the mask is one of {', '.join(MASKS)}, not {self.mask!r}")
 
@@ -78,13 +85,47 @@ def anchors(h: int, w: int) -> Tensor:
     return (torch.arange(h)[:, None] + torch.arange(w)) % 2 == 0
 
 
+class ChannelSlice(nn.Module):
+    """What one slice of channels learns from the slices before it at the same position: additions to its μ and σ.
+
+    ``out(ReLU(see(symbols before) + hear(ReLU(joined))))``, all 1 × 1. It begins at zero.
+    """
+
+    def __init__(self, before: int, size: int, config: ContextConfig):
+        super().__init__()
+        self.before, self.size = before, size  # channels of y: of all slices before, and of this one
+        self.see = nn.Conv2d(config.views * before, config.C_s, 1, bias=False)
+        self.hear = nn.Conv2d(config.E, config.C_s, 1)
+        self.out = nn.Conv2d(config.C_s, (1 + config.mean) * size, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, seen: Tensor, heard: Tensor) -> Tensor:
+        """Views of y_hat (B, views, M, h, w), ReLU(joined) (B, E, h, w) -> (B, 1 or 2, size, h, w)."""
+        hidden = F.relu(self.see(seen[:, :, : self.before].flatten(1, 2)) + self.hear(heard))
+        return self.out(hidden).unflatten(1, (-1, self.size))
+
+
 class ContextModel(Hyperprior):
-    """A hyperprior with a masked convolution over y_hat."""
+    """A hyperprior with a masked convolution over y_hat, and perhaps with slices of channels."""
 
     def __init__(self, config: ContextConfig = ContextConfig()):  # noqa: B008 - frozen
         super().__init__(config)
         self.context = MaskedConv2d(config.views * config.M, config.C, MASKS[config.mask]())
         self.join_context = nn.Conv2d(config.C, config.E, 1, bias=False)
+        ends = np.cumsum(config.slices).tolist()
+        self.slices = nn.ModuleList(
+            ChannelSlice(before, size, config) for before, size in zip(ends, config.slices[1:], strict=False)
+        )
+
+    def parameters_of(self, joined: Tensor, y_hat: Tensor) -> Tensor:
+        out = self.entropy_parameters(joined)
+        if not self.slices:
+            return out
+        B, _, h, w = out.shape
+        seen, heard = self.view(y_hat).unflatten(1, (-1, self.config.M)), F.relu(joined)
+        first = out.new_zeros(B, 1 + self.config.mean, self.config.slices[0], h, w)  # no slice comes before it
+        return out + torch.cat([first, *(a_slice(seen, heard) for a_slice in self.slices)], dim=2).flatten(1, 2)
 
     def joined(self, psi: Tensor, y_hat: Tensor) -> Tensor:
         phi = F.relu(self.context(self.view(y_hat)))  # (B, C, h, w)
@@ -133,29 +174,48 @@ class ExactContextPrior(ExactPrior):
         weight = model.context.weight.transpose(1, 2)  # (C, 12, views · M)
         self.context = ExactLinear(weight.flatten(1), model.context.bias)
         self.join_context = ExactLinear(model.join_context.weight[:, :, 0, 0])
+        rows = lambda layer: (layer.weight[:, :, 0, 0], layer.bias)  # noqa: E731 - a 1 x 1 convolution as a product
+        self.of_slices = [(ExactLinear(*rows(one.see)), ExactLinear(*rows(one.out))) for one in model.slices]
+        self.hear = [ExactLinear(*rows(one.hear)) for one in model.slices]
 
     def canvas(self, h: int, w: int) -> Tensor:
         """What is seen of the latents decoded so far, with a margin of zeros: (h + 4, w + 4, views · M)."""
         return super().canvas(h + 2 * self.margin, w + 2 * self.margin)
 
-    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float) -> None:
-        row, column = np.divmod(positions, canvas.shape[1] - 2 * self.margin)
-        canvas[row + self.margin, column + self.margin] = activation(torch.from_numpy(self._view(y, lam).T))
+    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
+        row, column = self._place(canvas, positions)
+        views = canvas.unflatten(2, (-1, self.config.M))  # (h + 4, w + 4, views, M)
+        seen = activation(torch.from_numpy(self._view(y, self.at(lam).unit[channels])))  # (views, size, n)
+        views[row + self.margin, column + self.margin, :, channels] = seen.permute(2, 0, 1)
 
-    def _view(self, y: np.ndarray, lam: float) -> np.ndarray:
-        """:meth:`~edu_compress.hyperprior.Hyperprior.view` in portable arithmetic: symbols (M, n) -> (views · M, n)."""
-        y_hat = y / self.at(lam).unit[:, None]
+    def _place(self, canvas: Tensor, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.divmod(positions, canvas.shape[1] - 2 * self.margin)
+
+    def _view(self, y: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        """:meth:`~edu_compress.hyperprior.Hyperprior.view` in portable arithmetic: symbols (m, n) -> (views, m, n)."""
+        y_hat = y / unit[:, None]
         signs = [y_hat] if self.config.mean else []
         if self.config.logs:
-            return np.concatenate([*signs, portable.log(1 + 4 * np.abs(y_hat))])
-        return y_hat if self.config.mean else np.abs(y_hat)
+            return np.stack([*signs, portable.log(1 + 4 * np.abs(y_hat))])
+        return y_hat[None] if self.config.mean else np.abs(y_hat)[None]
 
     def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
         return features[positions] + self.join_context(self._phi(canvas, positions))
 
+    def additions(self, heard: Tensor, canvas: Tensor, positions: np.ndarray) -> Iterator[Tensor]:
+        if not self.of_slices:
+            yield from super().additions(heard, canvas, positions)
+            return
+        row, column = self._place(canvas, positions)
+        views = canvas.unflatten(2, (-1, self.config.M))
+        yield heard.new_zeros(len(positions), (1 + self.config.mean) * self.config.slices[0])
+        for one, hear, (see, out) in zip(self.model.slices, self.hear, self.of_slices, strict=True):
+            seen = views[row + self.margin, column + self.margin, :, : one.before].flatten(1)  # (n, views · before)
+            yield out(activation(torch.relu(see(seen) + hear(heard))))
+
     def _phi(self, canvas: Tensor, positions: np.ndarray) -> Tensor:
         """Context features φ of n positions: (n, C)."""
-        row, column = np.divmod(positions, canvas.shape[1] - 2 * self.margin)
+        row, column = self._place(canvas, positions)
         neighbours = canvas[
             row[:, None] + self.offsets[:, 0], column[:, None] + self.offsets[:, 1]
         ]  # (n, 12, views · M)
@@ -171,7 +231,7 @@ class ContextCodec(HyperpriorCodec):
     Args:
         weights: name of trained weights, see ``edu-compress codecs``.
         model: a model to use instead, under that name.
-        refine: number of gradient steps by which the encoder improves y for each picture.
+        refine: number of gradient steps by which the encoder improves the latents of each picture.
         order: "wavefront", or "raster" to see what it spares; a file names its order, and its codec reads no other.
     """
 

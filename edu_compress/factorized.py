@@ -62,6 +62,7 @@ class FactorizedConfig:
         N: channels inside the transforms.
         M: channels of the latent.
         R: residual blocks after each GDN; none in the paper.
+        N_a: channels inside g_a, where it is wider than g_s (which costs nothing when decoding); 0 for N.
         dct: whether a linear path, initialised as a block DCT, runs beside the transforms.
         gains: number of λ anchors of the gain units; 0 for a model of one λ, as in the paper.
         lowest, highest: the range of λ that the model is trained for.
@@ -71,6 +72,7 @@ class FactorizedConfig:
     N: int = 64
     M: int = 192
     R: int = 0
+    N_a: int = 0
     dct: bool = True
     gains: int = 8
     lowest: float = 0.0004
@@ -253,7 +255,7 @@ class Transforms(nn.Module):
     def __init__(self, config: FactorizedConfig):
         super().__init__()
         self.config = config
-        self.g_a = analysis_transform(config.N, config.M, config.R)
+        self.g_a = analysis_transform(config.N_a or config.N, config.M, config.R)
         self.g_s = synthesis_transform(config.N, config.M, config.R)
         self.linear = LinearPath(config.M) if config.dct else None
         self.gain = Gain(config.M, config.lowest, config.highest, config.gains) if config.gains else None

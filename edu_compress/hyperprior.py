@@ -38,13 +38,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from . import images
 from .container import Container
@@ -70,6 +69,7 @@ from .factorized import (
     check_plausible,
 )
 from .layers import Bias, Gain, lower_bound
+from .per_picture import refine
 from .quantisation import QUANTISERS, Quantiser
 
 SMALLEST = float(SCALES[0])
@@ -86,6 +86,7 @@ class HyperpriorConfig(FactorizedConfig):
         S: positions of y for each of z, across and down; 4 in the papers, 2 here, which learns faster.
         E: channels of the last hidden layer before μ and σ.
         K: side of the kernels in the first layer of h_a.
+        L: channels inside the latent residual prediction, see :class:`LatentResidual`; 0 for none.
         mean: whether μ is predicted, not only σ.
         logs: whether networks that look at latents also see the logarithm of their magnitude, see
             :meth:`Hyperprior.view`; not so in the papers.
@@ -97,6 +98,7 @@ class HyperpriorConfig(FactorizedConfig):
     S: int = 2
     E: int = 192
     K: int = 1
+    L: int = 0
     mean: bool = True
     logs: bool = True
 
@@ -184,6 +186,29 @@ def hyper_synthesis(config: HyperpriorConfig) -> nn.Sequential:
     )  # fmt: skip
 
 
+class LatentResidual(nn.Module):
+    """Latent residual prediction: what rounding took away, guessed from all that is known after decoding.
+
+    Minnen and Singh, ICIP 2020, arXiv:2007.08739, section 3.3: 0.5 tanh of a small network, so that a value stays
+    near its bin. It begins at zero. The entropy decoder does not depend on it, so it need not be exact.
+
+    Args:
+        into: channels of what is known of a position, see :meth:`Hyperprior.reconstruction`.
+        L: hidden channels.
+        M: channels of y.
+    """
+
+    def __init__(self, into: int, L: int, M: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(into, L, 1), nn.ReLU(), nn.Conv2d(L, M, 1))
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, known: Tensor) -> Tensor:
+        """(B, into, h, w) -> what to add to the symbols, in steps: (B, M, h, w)."""
+        return 0.5 * torch.tanh(self.layers(known))
+
+
 class Hyperprior(Transforms):
     """Transforms, hyper-transforms and the density of z: what is trained, and what :class:`HyperpriorCodec` uses.
 
@@ -206,6 +231,7 @@ class Hyperprior(Transforms):
         self.bias = Bias(E, *anchors) if config.gains else None
         self.z_gain = Gain(Z, *anchors) if config.gains else None
         self.pull = Bias(M, *anchors) if config.gains else None  # to the centres of mass; none in the papers
+        self.residual = LatentResidual((config.views + 2) * M, config.L, M) if config.L else None
         for layer in (*self.h_a, *self.h_s):
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # weaker ones let z drown in its noise
@@ -256,11 +282,17 @@ class Hyperprior(Transforms):
         """
         return self.join(psi)
 
-    def mean_and_scale(self, joined: Tensor, scale: Tensor | float, lam: Tensor) -> tuple[Tensor, Tensor]:
+    def parameters_of(self, joined: Tensor, y_hat: Tensor) -> Tensor:
+        """The last layer, before its outputs become μ and σ: (B, 2M, h, w), or M channels without means."""
+        return self.entropy_parameters(joined)
+
+    def mean_and_scale(
+        self, joined: Tensor, y_hat: Tensor, scale: Tensor | float, lam: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The Gaussian of each latent, in quantisation steps: μ and σ, each (B, M, h, w)."""
         if self.bias is not None:
             joined = joined + self.bias(lam)
-        out = self.entropy_parameters(joined)
+        out = self.parameters_of(joined, y_hat)
         unit = self.size * scale  # the rough size of each latent, in steps
         log_sigma = out[:, -self.config.M :]
         mu = out[:, : self.config.M] * unit if self.config.mean else torch.zeros_like(log_sigma)
@@ -270,13 +302,21 @@ class Hyperprior(Transforms):
     def gaussians(self, y_hat: Tensor, z_hat: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian of each latent in quantisation steps, from rounded latents in their own units."""
         psi = self.features(z_hat, y_hat.shape[2:])
-        return self.mean_and_scale(self.joined(psi, y_hat), self.scale_of(lam), lam)
+        return self.mean_and_scale(self.joined(psi, y_hat), y_hat, self.scale_of(lam), lam)
 
     def reconstruction(self, k: Tensor, mu: Tensor, sigma: Tensor, lam: Tensor) -> Tensor:
-        """What the synthesis gets for symbols k: pulled from the middle of the bin towards its centre of mass."""
-        if self.pull is None:
-            return k
-        return k + self.pull(lam) * (centre_of_mass(k.detach(), mu, sigma) - k.detach())
+        """What the synthesis gets for symbols k: moved within their bins to where y is likely to have been.
+
+        The centre of mass is the best guess from the Gaussian of this symbol alone, and ``pull`` says how far to trust
+        it; the latent residual prediction learns from all channels of the position.
+        """
+        symbols = k.detach()
+        inside = centre_of_mass(symbols, mu, sigma) - symbols  # in [-1/2, 1/2]
+        y_hat = k if self.pull is None else k + self.pull(lam) * inside
+        if self.residual is not None:
+            seen = self.view(symbols / self.scale_of(lam))
+            y_hat = y_hat + self.residual(torch.cat([seen, inside, torch.log(sigma)], dim=1))
+        return y_hat
 
     def z_scale_of(self, lam: Tensor) -> Tensor | float:
         """Quantisation steps per unit of z, at each λ: (B, Z, 1, 1)."""
@@ -297,12 +337,20 @@ class Hyperprior(Transforms):
         return self.code_latents(self.analyse(x), lam, quantiser)
 
     def code_latents(
-        self, y: Tensor, lam: Tensor, quantiser: str | Quantiser = "mixed", synthesis: bool = True
+        self,
+        y: Tensor,
+        lam: Tensor,
+        quantiser: str | Quantiser = "mixed",
+        synthesis: bool = True,
+        z: Tensor | None = None,
     ) -> dict:
-        """The second half of :meth:`forward`, from y (B, M, h, w) on; without ``synthesis`` there is no ``x_hat``."""
+        """The second half of :meth:`forward`, from y (B, M, h, w) on; without ``synthesis`` there is no ``x_hat``.
+
+        z (B, Z, h/S, w/S) is that of y, unless another is given.
+        """
         quantise: Callable = QUANTISERS[quantiser] if isinstance(quantiser, str) else quantiser
         scale, z_scale = self.scale_of(lam), self.z_scale_of(lam)  # (B, M, 1, 1), (B, Z, 1, 1)
-        z_rate, z_hat = quantise(self.hyper_latent(y) * z_scale)
+        z_rate, z_hat = quantise((self.hyper_latent(y) if z is None else z) * z_scale)
         y_rate, y_hat = quantise(y * scale)
         mu, sigma = self.gaussians(y_hat / scale, z_hat / z_scale, lam)
         likelihoods = {
@@ -318,54 +366,6 @@ class Hyperprior(Transforms):
     def hyper_size(self, h: int, w: int) -> tuple[int, int]:
         """Height and width of z for a latent of h x w."""
         return -(-h // self.config.S), -(-w // self.config.S)
-
-
-def gumbel_round(v: Tensor, temperature: float) -> Tensor:
-    """Round up or down at random, the nearer one more likely, and softly, so that there is a gradient.
-
-    As the temperature falls to 0, this becomes ordinary rounding (arXiv:2006.04240, section 3.2).
-    """
-    low = torch.floor(v).detach()
-    up = (v - low).clamp(1e-6, 1 - 1e-6)
-    logits = -torch.atanh(torch.stack([up, 1 - up])) / temperature
-    return low + F.gumbel_softmax(logits, tau=temperature, dim=0)[1]
-
-
-def refine(model: Hyperprior, x: Tensor, y: Tensor, lam: Tensor, steps: int, rate: float = 0.01) -> Tensor:
-    """Improve the latents of one picture by gradient steps on its own R + λD; the decoder stays as it is.
-
-    The analysis transform is trained for the average picture. An encoder with time on its hands can do better for this
-    one: stochastic Gumbel annealing (arXiv:2006.04240). Meanwhile the side information stays as it is; afterwards it is
-    computed anew from the better y.
-
-    Args:
-        x: pixels (1, 3, H, W) in [0, 1].
-        y: latents to begin with (1, M, h, w).
-        lam: (1,).
-        steps: how many; each costs a few decodings. Under fifty, the annealing is too quick to help.
-        rate: of Adam, in quantisation steps.
-
-    Returns:
-        Latents (1, M, h, w) to be rounded as usual.
-    """
-    with torch.no_grad():
-        scale, z_scale = model.scale_of(lam), model.z_scale_of(lam)
-        z_hat = torch.round(model.hyper_latent(y) * z_scale) / z_scale
-    v = (y * scale).clone().requires_grad_()
-    optimiser = torch.optim.Adam([v], lr=rate, eps=0.1)  # what matters less than a tenth of a bit a step, stays
-    pixels = x.shape[2] * x.shape[3]
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(0)  # the same file each time
-        for step in range(steps):
-            y_hat = gumbel_round(v, temperature=0.4 * 0.1 ** (step / steps))
-            mu, sigma = model.gaussians(y_hat / scale, z_hat, lam)
-            bits = -torch.log2(gaussian_likelihood(y_hat, mu, sigma)).sum()
-            x_hat = model.synthesise(model.reconstruction(y_hat, mu, sigma, lam) / scale)
-            loss = bits + lam * 255**2 * ((x_hat - x) ** 2).mean() * pixels  # J of the whole picture, in bits
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-    return (v / scale).detach()
 
 
 # --- the prior in exact arithmetic ------------------------------------------------------------
@@ -416,6 +416,10 @@ class Gaussians:
         return bits
 
 
+ALL = slice(None)
+"""All channels."""
+
+
 @dataclass(frozen=True)
 class AtLambda:
     """What depends on λ alone, all in portable arithmetic.
@@ -445,6 +449,8 @@ class ExactPrior:
         last = model.entropy_parameters[-1]
         self.last = ExactLinear(last.weight[:, :, 0, 0], last.bias)
         self.size = model.size.double().flatten().numpy()
+        ends = np.cumsum(getattr(model.config, "slices", ()) or (model.config.M,)).tolist()
+        self.slices = [slice(start, end) for start, end in zip((0, *ends), ends, strict=False)]
         self.at = functools.lru_cache(maxsize=64)(self._at)
 
     def _at(self, lam: float) -> AtLambda:
@@ -467,20 +473,38 @@ class ExactPrior:
         """Where the decoder notes what it sees of the latents it has decoded: (h, w, views · M)."""
         return torch.zeros(h, w, self.config.views * self.config.M, dtype=torch.float64)
 
-    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float) -> None:
-        """Note symbols (M, n) on the canvas. The hyperprior alone has no use for them."""
+    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
+        """Note symbols (m, n) of m channels on the canvas. The hyperprior alone has no use for them."""
 
     def gaussians(self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float) -> Gaussians:
-        """The Gaussians of the symbols at n positions: mean and scale (M, n)."""
-        at = self.at(lam)
-        joined = self.joined(features, canvas, positions) + at.bias
-        out = self.last(activation(torch.relu(joined))).T.numpy()  # (M or 2M, n)
-        log_sigma = np.clip(out[-self.config.M :], -12, 6) + at.log_unit[:, None]
-        scale = np.rint((log_sigma - LOG_SCALES[0]) / (LOG_SCALES[1] - LOG_SCALES[0]))
-        mean = np.zeros_like(log_sigma)
-        if self.config.mean:
-            mean = np.rint(FRACTIONS * out[: self.config.M] * at.unit[:, None])
-        return Gaussians(mean.astype(np.int64), scale.clip(0, len(SCALES) - 1).astype(np.int64))
+        """The Gaussians of all symbols at n positions, which are noted already if the model has slices: (M, n)."""
+        found = [here for _, here in self.gaussians_by_slice(features, canvas, positions, lam)]
+        return Gaussians(np.concatenate([one.mean for one in found]), np.concatenate([one.scale for one in found]))
+
+    def gaussians_by_slice(
+        self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float
+    ) -> Iterator[tuple[slice, Gaussians]]:
+        """The Gaussians of the symbols at n positions, for one slice of channels after the other: mean, scale (m, n).
+
+        The decoder notes the symbols of each slice before it asks for the next; the encoder has noted all before.
+        """
+        at, channels = self.at(lam), slice(0, 0)
+        heard = activation(torch.relu(self.joined(features, canvas, positions) + at.bias))  # (n, E)
+        out = self.last(heard).unflatten(1, (-1, self.config.M))  # (n, 1 or 2, M)
+        for addition in self.additions(heard, canvas, positions):
+            addition = addition.unflatten(1, (out.shape[1], -1))  # (n, 1 or 2, m)
+            channels = slice(channels.stop, channels.stop + addition.shape[2])
+            numbers = (out[:, :, channels] + addition).permute(1, 2, 0).numpy()  # (1 or 2, m, n)
+            log_sigma = np.clip(numbers[-1], -12, 6) + at.log_unit[channels, None]
+            scale = np.rint((log_sigma - LOG_SCALES[0]) / (LOG_SCALES[1] - LOG_SCALES[0]))
+            mean = np.zeros_like(log_sigma)
+            if self.config.mean:
+                mean = np.rint(FRACTIONS * numbers[0] * at.unit[channels, None])
+            yield channels, Gaussians(mean.astype(np.int64), scale.clip(0, len(SCALES) - 1).astype(np.int64))
+
+    def additions(self, heard: Tensor, canvas: Tensor, positions: np.ndarray) -> Iterator[Tensor]:
+        """What is added to the last layer's outputs, slice by slice: (n, m or 2m). Here: nothing, to all channels."""
+        yield heard.new_zeros(len(positions), (1 + self.config.mean) * self.config.M)
 
     def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
         """Features of n positions, with their context where there is one: (n, E)."""
@@ -507,9 +531,14 @@ class HyperpriorCodec(LatentCodec):
     Args:
         weights: name of trained weights, see ``edu-compress codecs``.
         model: a model to use instead, under that name.
-        refine: number of gradient steps by which the encoder improves y for each picture, see :func:`refine`; slow.
+        refine: number of gradient steps by which the encoder improves the latents of each picture, see
+            :mod:`.per_picture`; slow.
+
+    Attributes:
+        progress: whether refinement shows a progress bar.
     """
 
+    progress = False
     name = model_name = "hyperprior"
     sections = ("z", "y")
     small = {**LatentCodec.small, "H": 8, "Z": 4, "E": 16}
@@ -537,14 +566,14 @@ class HyperpriorCodec(LatentCodec):
         """Compress a picture (uint8 [H, W, 3]) with λ = ``setting``.
 
         Raises:
-            SettingError: λ is outside the range of the model.
+            SettingError: λ is outside the range of the model, or the picture too large to be refined.
         """
         image = images.as_image(image)
         lam = self.check_lam(setting)
-        y = self.analyse(image)
-        if self.refine:
-            y = refine(self.model, self.pixels(image), y[None].clone(), torch.tensor([lam]), self.refine)[0]
-        return self.write(self.quantise(y, lam), image.shape[:2], lam)
+        if not self.refine:
+            return self.write(self.quantise(self.analyse(image), lam), image.shape[:2], lam)
+        symbols = refine(self.model, self.pixels(image), image.shape[:2], lam, self.refine, self.progress)
+        return self.write(Latents(*(k.numpy().astype(np.int64) for k in symbols)), image.shape[:2], lam)
 
     @torch.inference_mode()
     def quantise(self, y: Tensor, lam: float) -> Latents:
@@ -560,9 +589,10 @@ class HyperpriorCodec(LatentCodec):
         canvas, everywhere = self.prior.canvas(h, w), np.arange(h * w)
         self.prior.note(canvas, everywhere, latents.y.reshape(M, -1), lam)
         features = self.prior.features(latents.z, lam, h, w)
-        found = [self.prior.gaussians(features, canvas, positions, lam) for positions in in_pieces(everywhere)]
-        mean = np.concatenate([piece.mean for piece in found], axis=1)
-        scale = np.concatenate([piece.scale for piece in found], axis=1)
+        mean, scale = np.empty((2, M, h * w), np.int64)
+        for positions in in_pieces(everywhere):
+            found = self.prior.gaussians(features, canvas, positions, lam)
+            mean[:, positions], scale[:, positions] = found.mean, found.scale
         return Gaussians(mean.reshape(M, h, w), scale.reshape(M, h, w))
 
     def write(self, latents: Latents, size: tuple[int, int], lam: float) -> bytes:
@@ -574,7 +604,8 @@ class HyperpriorCodec(LatentCodec):
         values, index = (sign * (latents.y - whole)).reshape(M, -1), index.reshape(M, -1)
         encoder = FastEncoder()
         for positions in self._pieces(h, w):
-            encoder.encode(values[:, positions], index[:, positions], shifted_gaussian_tables())
+            for channels in self.prior.slices:
+                encoder.encode(values[channels, positions], index[channels, positions], shifted_gaussian_tables())
         z = encode_values(latents.z, channel_of_each(latents.z.shape), self.prior.at(lam).z_tables)
         return Container(self.name, *size, lam, {"z": z, "y": encoder.finish()}, self.weights).pack()
 
@@ -600,20 +631,19 @@ class HyperpriorCodec(LatentCodec):
 
         features, canvas = self.prior.features(z, lam, h, w), self.prior.canvas(h, w)
         decoder, tables = FastDecoder(container.sections["y"]), shifted_gaussian_tables()
-        pieces, decoded = self._pieces(h, w), []
-        for positions in pieces:
+        y, mean, scale = np.empty((3, self.model.config.M, h * w), np.int64)
+        for positions in self._pieces(h, w):
             if decoder.ran_dry:
                 raise BitstreamError("The coded picture is incomplete: its data end too early.")
-            here = self.prior.gaussians(features, canvas, positions, lam)
-            whole, sign, index = shifted(here.mean, here.scale)
-            symbols = sign * decoder.decode(index, tables) + whole
-            self.prior.note(canvas, positions, symbols, lam)
-            decoded.append((symbols, here.mean, here.scale))
+            for channels, here in self.prior.gaussians_by_slice(features, canvas, positions, lam):
+                whole, sign, index = shifted(here.mean, here.scale)
+                symbols = sign * decoder.decode(index, tables) + whole
+                self.prior.note(canvas, positions, symbols, lam, channels)
+                y[channels, positions], mean[channels, positions], scale[channels, positions] = (
+                    symbols, here.mean, here.scale,
+                )  # fmt: skip
         decoder.finish()
-        raster = np.argsort(np.concatenate(pieces))
-        y, mean, scale = (
-            np.concatenate(parts, axis=1)[:, raster].reshape(-1, h, w) for parts in zip(*decoded, strict=True)
-        )
+        y, mean, scale = (numbers.reshape(-1, h, w) for numbers in (y, mean, scale))
         return container, Latents(y, z), Gaussians(mean, scale)
 
     @torch.inference_mode()

@@ -152,7 +152,7 @@ def load(name: str, model: str | None = None, folder: Path | None = None) -> nn.
 
 
 def take_parts(model: nn.Module, name: str, parts: Sequence[str] = ()) -> None:
-    """Copy trained tensors into a model, which may be of another kind.
+    """Copy trained tensors into a model, which may be of another kind, and larger.
 
     Args:
         model: to copy into.
@@ -161,19 +161,18 @@ def take_parts(model: nn.Module, name: str, parts: Sequence[str] = ()) -> None:
 
     Raises:
         CodecError: the weights cannot be read.
-        SettingError: the model or the weights do not have a part, or have it in another size.
+        SettingError: the model or the weights do not have a part, or the model's is smaller.
     """
-    import torch
+    from .growing import fits, grown
 
-    source, target = load(name).state_dict(), model.state_dict()
+    trained, target = load(name), model.state_dict()
+    source = trained.state_dict()
     chosen = {key for key in source if not parts or key.split(".")[0] in parts}
     missing = set(parts) - {key.split(".")[0] for key in chosen}
-    wrong = sorted(key for key in chosen if key not in target or source[key].shape != target[key].shape)
+    wrong = sorted(key for key in chosen if key not in target or not fits(source[key].shape, target[key].shape))
     if missing or wrong:
         raise SettingError(f"The weights {name!r} cannot give this model its {', '.join(missing or wrong)}.")
-    with torch.no_grad():
-        for key in chosen:
-            target[key].copy_(source[key])
+    model.load_state_dict({**target, **{key: grown(key, trained, model) for key in chosen}})
 
 
 def save(name: str, state: Mapping[str, Tensor], card: Mapping[str, Any], folder: Path) -> Card:

@@ -22,9 +22,13 @@ So a run that was stopped and resumed goes through the same random numbers as on
 generator to keep, and the crops do not depend on how many processes share the work. On the CPU, with the same number
 of threads, a resumed run gives the same weights to the last bit. (On a GPU some sums are taken in no fixed order.)
 
-**The schedule** is a function of the step alone: a constant rate, then half a cosine down to 1 % of it over the last
-``decay`` of the steps. A limit in minutes does not bend it: it only stops the run, which can be resumed. To train for
-less time altogether, take fewer ``steps``: then the cosine ends where they end.
+**The schedule** is a function of the step alone: after a ``warm_up``, a constant rate, then half a cosine down to 1 %
+of it over the last ``decay`` of the steps. A pause does not bend it: the run can be resumed. To train for less time
+altogether, take fewer ``steps``: then the cosine ends where they end. Or give ``minutes``: then the schedule is a
+function of the time that has passed, and the run is finished when the time is over, whatever the machine's speed.
+
+**A long run** leaves usable weights at every validation, so that nothing is lost with the machine: a new run can
+``start`` from those, with ``first_step`` as its place in the schedule and a warm-up for its fresh optimiser.
 
 **Several processes** (one for each GPU) are started by ``torchrun``. Each takes its share of the batch, the gradients
 are averaged, and all make the same step: data parallelism is no more than that. Batch 32 means 32 crops a step, on
@@ -54,7 +58,7 @@ import signal
 import threading
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -68,10 +72,13 @@ from tqdm.auto import tqdm
 from . import __version__, files, metrics, pretrained
 from .datasets import PictureSet
 from .errors import CodecError, SettingError
+from .soap import SOAP
 
 STRIDE = 16  # pixels for each position of the models' latents, across and down
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_EVERY = 180.0  # seconds: what a power cut costs
+LARGE = ("g_a", "g_s", "context", "h_a", "h_s")  # parts that may compute in bfloat16
+OPTIMISERS = {"adam": torch.optim.Adam, "soap": SOAP}
 
 # --- recipes ----------------------------------------------------------------------------------
 
@@ -87,12 +94,17 @@ class Recipe:
         seed: of everything random, also of the choice of the held-out pictures.
         batch: crops in a step, over all processes together.
         crop: side of a crop in pixels, a multiple of 16 (some models: of 64).
-        rate: learning rate of Adam.
-        decay: the share of the steps, at the end, in which the rate falls.
+        optimiser: "adam", or "soap" (:mod:`.soap`).
+        rate: its learning rate.
+        warm_up: steps in which the rate rises from 0.
+        decay: the share of the steps (or minutes), at the end, in which the rate falls.
+        first_step: where in the schedule the run begins: more than 0 where it goes on from weights in ``start``.
+        minutes: if not 0, the schedule ends after so many, and ``steps`` does not count.
         clip: largest norm of the gradient.
         ema: how slowly the moving average follows the weights: it remembers about 1 / (1 - ema) steps.
         quantiser: in place of rounding, a name in :mod:`edu_compress.quantisation`.
-        precision: "float32", or "bfloat16" for the transforms g_a and g_s (all else, as the likelihoods, in float32).
+        precision: "float32"; or "bfloat16" for the large convolutions (:data:`LARGE`; all else, as the likelihoods, in
+            float32); or "auto", the faster one on this machine: processors without bfloat16 are slower with it.
         half: whether the weights are stored as float16.
         held_out: number of pictures that are kept for validation.
         validate_every: steps between two validations.
@@ -111,8 +123,12 @@ class Recipe:
     seed: int = 0
     batch: int = 8
     crop: int = 128
+    optimiser: str = "adam"
     rate: float = 1e-3
+    warm_up: int = 0
     decay: float = 0.4
+    first_step: int = 0
+    minutes: float = 0.0
     clip: float = 1.0
     ema: float = 0.999
     quantiser: str = "mixed"
@@ -146,8 +162,11 @@ class Recipe:
             raise SettingError("In the recipe, decay should be from 0 to 1, and ema from 0 to less than 1.")
         if self.take and not self.start:
             raise SettingError("In the recipe, take names parts of the weights in start, but there is no start.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise SettingError(f"In the recipe, precision is 'float32' or 'bfloat16', not {self.precision!r}.")
+        if not (0 <= self.first_step < self.steps and self.warm_up >= 0 and self.minutes >= 0):
+            raise SettingError("In the recipe, warm_up and minutes are 0 or more, and first_step is less than steps.")
+        for name, choice in (("precision", ("float32", "bfloat16", "auto")), ("optimiser", tuple(OPTIMISERS))):
+            if getattr(self, name) not in choice:
+                raise SettingError(f"In the recipe, {name} is one of {', '.join(choice)}, not {getattr(self, name)!r}.")
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise SettingError(f"In the recipe, the name {self.name!r} should be of letters, digits, '-' and '_'.")
 
@@ -172,12 +191,16 @@ def read_recipe(path: str | os.PathLike) -> Recipe:
         raise SettingError(f"The recipe {path} cannot be used ({error}); its fields are: {known}.") from error
 
 
-def rate_factor(step: int, steps: int, decay: float) -> float:
-    """What the learning rate is multiplied by: 1, then half a cosine from 1 to 0.01 over the last ``decay`` steps."""
-    start = (1 - decay) * steps
-    if step <= start:
+def rate_factor(progress: float, decay: float) -> float:
+    """What the learning rate is multiplied by: 1, then half a cosine from 1 to 0.01 over the last share ``decay``.
+
+    Args:
+        progress: the share of the steps, or of the minutes, that are done, 0 to 1.
+    """
+    start = 1 - decay
+    if progress <= start:
         return 1.0
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - start) / (steps - start))) / 2
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (min(progress, 1) - start) / decay)) / 2
 
 
 # --- the loss ---------------------------------------------------------------------------------
@@ -375,7 +398,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, pictures: PictureSet, device: torch.device, team: Team):
         self.recipe, self.manifest, self.device, self.team = recipe, pictures.manifest, device, team
-        self.step, self.minutes, self.curve = 0, 0.0, []
+        self.step, self.minutes, self.curve = recipe.first_step, 0.0, []
         if recipe.batch % team.size:
             raise SettingError(f"A batch of {recipe.batch} cannot be shared equally by {team.size} processes.")
         training, held_out = pictures.split(recipe.held_out, recipe.seed)
@@ -388,15 +411,19 @@ class Trainer:
         self.pack, self.held_out = Pack(training, device), _centre_crops(held_out, math.gcd(recipe.crop, 64))
         self.model = self._fresh_model()
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        if recipe.precision == "bfloat16":
-            for transform in (self.model.g_a, self.model.g_s):
-                _compute_in_bfloat16(transform)
+        self.precision = recipe.precision
+        if recipe.precision == "auto":
+            self.precision = _faster_precision(self.model.g_a, recipe, device)
+        if self.precision == "bfloat16":
+            for name in LARGE:
+                if hasattr(self.model, name):
+                    _compute_in_bfloat16(self.model.get_submodule(name))
         if recipe.latents:
             self.pack = _latent_pack(self.model, training, device)
         self.parameters = list(self.model.parameters())
         self.frozen = [_part(self.model, name) for name in recipe.frozen]
         groups = getattr(self.model, "parameter_groups", lambda rate: self.parameters)(recipe.rate)
-        self.optimiser = torch.optim.Adam(groups, lr=recipe.rate)
+        self.optimiser = OPTIMISERS[recipe.optimiser](groups, lr=recipe.rate)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
 
     def _fresh_model(self) -> nn.Module:
@@ -410,6 +437,17 @@ class Trainer:
             pretrained.take_parts(model, self.recipe.start, self.recipe.take)
         self.team.copy_from_first(list(model.state_dict().values()))
         return model.to(memory_format=torch.channels_last)  # 5 % faster on a CPU, more on a GPU
+
+    @property
+    def progress(self) -> float:
+        """The share of the schedule that is done, 0 to 1."""
+        recipe = self.recipe
+        return min(1.0, self.minutes / recipe.minutes if recipe.minutes else self.step / recipe.steps)
+
+    def rate_factor(self) -> float:
+        """What the learning rates are multiplied by now."""
+        done = self.step - self.recipe.first_step  # in this run: its optimiser is new
+        return rate_factor(self.progress, self.recipe.decay) * min(1.0, (done + 1) / (self.recipe.warm_up + 1))
 
     def train_step(self) -> Tensor:
         """Make one step; return this process's (loss, bpp, psnr), still on the device: reading them would wait."""
@@ -434,7 +472,7 @@ class Trainer:
         self.team.average(self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
 
-        factor = rate_factor(self.step, recipe.steps, recipe.decay)
+        factor = self.rate_factor()
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = factor * rate
         self.optimiser.step()
@@ -528,6 +566,22 @@ def _part(model: nn.Module, name: str) -> nn.Module:
         raise SettingError(f"In the recipe, frozen names {name!r}; the parts of this model are: {parts}.") from None
 
 
+def _faster_precision(transform: nn.Module, recipe: Recipe, device: torch.device) -> str:
+    """Measure two steps of g_a in each precision."""
+    seconds = {}
+    for precision, enabled in (("float32", False), ("bfloat16", True)):
+        for _ in range(2):  # in the first one, libraries choose their kernels
+            x = torch.zeros(recipe.batch, 3, recipe.crop, recipe.crop, device=device)
+            begin = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+                transform(x).sum().backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds[precision] = time.perf_counter() - begin
+    transform.zero_grad()
+    return min(seconds, key=seconds.get)
+
+
 def _compute_in_bfloat16(transform: nn.Module) -> None:
     """Let a transform multiply in bfloat16: half the memory traffic; its weights and its output stay float32."""
     in_float32 = transform.forward
@@ -568,7 +622,7 @@ def train(
     pictures: PictureSet,
     out: str | os.PathLike | None = None,
     *,
-    minutes: float | None = None,
+    pause_after: float | None = None,
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -577,13 +631,14 @@ def train(
 ) -> Run:
     """Train a model, or go on with it, and in the end write the weights and their card.
 
-    Ctrl+C, a request to terminate (SIGTERM) and the limit in minutes stop it after the step at hand, with a checkpoint.
+    Ctrl+C, a request to terminate (SIGTERM) and ``pause_after`` stop it after the step at hand, with a checkpoint. Each
+    validation writes the weights as they are by then.
 
     Args:
         recipe: what to train, and how.
         pictures: to learn from and, those held out, to validate with.
         out: folder for checkpoint, weights and card; if None, nothing is written.
-        minutes: stop this part of the run after so many.
+        pause_after: stop this part of the run after so many minutes; unlike ``minutes`` of the recipe, which ends it.
         resume: go on from the checkpoint in ``out``, if there is one.
         device: "auto", "cpu", "cuda", or another that torch knows.
         threads: for torch on the CPU; a resumed run repeats bit for bit only with the same number.
@@ -594,8 +649,8 @@ def train(
         SettingError: recipe, pictures, device and checkpoint do not go together.
         CodecError: the loss is not a number any more, or a file cannot be read or written.
     """
-    if minutes is not None and not minutes > 0:
-        raise SettingError(f"The limit should be more than 0 minutes, not {minutes:g}.")
+    if pause_after is not None and not pause_after > 0:
+        raise SettingError(f"A pause should come after more than 0 minutes, not {pause_after:g}.")
     if threads is not None:
         torch.set_num_threads(threads)
     checkpoint = None if out is None else Path(out) / CHECKPOINT
@@ -610,24 +665,37 @@ def train(
         trainer = Trainer(recipe, pictures, chosen, team)
         if checkpoint is not None and checkpoint.exists():
             trainer.load_checkpoint(checkpoint)
-        writes = checkpoint if team.rank == 0 else None
-        _run_steps(trainer, signals, writes, minutes, progress and team.rank == 0)
-        card = None
-        if trainer.step == recipe.steps and team.rank == 0:
-            card = _finish(trainer, pictures, command)
-            if out is not None:
-                state = trainer.average.state_dict()
-                stored = pretrained.in_half_precision(state) if recipe.half else state
-                card = pretrained.save(recipe.name, stored, card, Path(out))
+        first, card = team.rank == 0, None
+
+        def save_weights() -> dict[str, Any]:
+            card = _card(trainer, pictures, command)
+            if out is None:
+                return card
+            state = trainer.average.state_dict()
+            stored = pretrained.in_half_precision(state) if recipe.half else state
+            return pretrained.save(recipe.name, stored, card, Path(out))
+
+        _run_steps(trainer, signals, checkpoint if first else None, save_weights, pause_after, progress and first)
+        if trainer.progress == 1 and first:
+            if recipe.half:  # the weights as they will be stored
+                trainer.average.load_state_dict(pretrained.in_half_precision(trainer.average.state_dict()))
+            trainer.validate()
+            card = save_weights()
         return Run(trainer.average, card, trainer.curve, trainer.step, trainer.minutes, bool(signals))
 
 
 def _run_steps(
-    trainer: Trainer, signals: list[int], checkpoint: Path | None, minutes: float | None, progress: bool
+    trainer: Trainer,
+    signals: list[int],
+    checkpoint: Path | None,
+    save_weights: Callable[[], object],
+    pause_after: float | None,
+    progress: bool,
 ) -> None:
-    """Train until the last step, a signal, or the limit in minutes; validate and write checkpoints on the way."""
+    """Train until the schedule's end, a signal, or the pause; validate, write weights and checkpoints on the way."""
     recipe, recent = trainer.recipe, collections.deque(maxlen=100)  # steps: the progress bar shows their mean
-    bar = tqdm(total=recipe.steps, initial=trainer.step, desc=recipe.name, unit="step", disable=not progress)
+    total = None if recipe.minutes else recipe.steps
+    bar = tqdm(total=total, initial=trainer.step, desc=recipe.name, unit="step", disable=not progress)
     minutes_before, begin = trainer.minutes, time.monotonic()
     reported = saved = begin
 
@@ -643,7 +711,7 @@ def _run_steps(
             trainer.save_checkpoint(checkpoint)
 
     stop = False
-    while trainer.step < recipe.steps and not stop:
+    while trainer.progress < 1 and not stop:
         recent.append(trainer.train_step())
         now = time.monotonic()
         trainer.minutes = minutes_before + (now - begin) / 60
@@ -651,16 +719,17 @@ def _run_steps(
         if now - reported > 0.5:
             report()
             reported = now
-        if trainer.step % recipe.validate_every == 0 and trainer.step < recipe.steps and trainer.team.rank == 0:
+        if trainer.step % recipe.validate_every == 0 and trainer.progress < 1 and trainer.team.rank == 0:
             trainer.validate()
+            save_weights()
         if now - saved > CHECKPOINT_EVERY:
             report()
             save()
             saved = now
-        stop = trainer.team.any(bool(signals) or (minutes is not None and now - begin > 60 * minutes))
+        stop = trainer.team.any(bool(signals) or (pause_after is not None and now - begin > 60 * pause_after))
     if recent:
         report()
-    if trainer.step > 0:
+    if trainer.step > recipe.first_step:
         save()
     bar.close()
 
@@ -683,12 +752,9 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _finish(trainer: Trainer, pictures: PictureSet, command: str) -> dict[str, Any]:
-    """Round the averaged weights as they will be stored, validate those, and return their card."""
+def _card(trainer: Trainer, pictures: PictureSet, command: str) -> dict[str, Any]:
+    """The card of the averaged weights as they are now."""
     recipe = trainer.recipe
-    if recipe.half:
-        trainer.average.load_state_dict(pretrained.in_half_precision(trainer.average.state_dict()))
-    trainer.validate()
     return {
         "model": recipe.model,
         "config": asdict(trainer.average.config),
@@ -697,6 +763,7 @@ def _finish(trainer: Trainer, pictures: PictureSet, command: str) -> dict[str, A
         "command": command,
         "data": {"name": pictures.name, "pictures": len(pictures.pictures), "manifest_sha256": pictures.manifest},
         "steps": trainer.step,
+        "precision": trainer.precision,
         "minutes": round(trainer.minutes, 2),
         "hardware": _hardware(trainer.device, trainer.team),
         "versions": {"edu_compress": __version__, "python": platform.python_version(), "torch": torch.__version__},

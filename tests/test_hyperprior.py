@@ -308,25 +308,6 @@ def test_side_information_is_not_optional(small):
         pass
 
 
-# --- the encoder may try harder ---------------------------------------------------------------
-
-
-def test_gradient_steps_on_one_picture_lower_its_cost_and_the_decoder_is_the_same():
-    """With the course's own weights: steps on a random network's J lead nowhere."""
-    plain, refined = (HyperpriorCodec(refine=steps) for steps in (0, 150))
-    photo, lam, costs = picture(64, 96), 0.005, []
-    for encoder in (plain, refined):
-        data = encoder.encode(photo, lam)
-        costs.append(metrics.bits_per_pixel(data, photo) + lam * metrics.mse(photo, plain.decode(data)))
-    assert costs[1] < 0.995 * costs[0]
-
-
-@pytest.mark.parametrize("steps", [-1, 2.5, "many"])
-def test_impossible_numbers_of_steps_are_refused(steps):
-    with pytest.raises(SettingError, match="refine is a number of gradient steps"):
-        HyperpriorCodec("small", model_of("hyperprior"), refine=steps)
-
-
 # --- mistakes ---------------------------------------------------------------------------------
 
 
