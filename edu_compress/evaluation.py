@@ -184,10 +184,10 @@ def _measure(name: str, options: Options, path: Path, settings: list[float]) -> 
     rows, now = [], ""
     try:
         image = images.load(path)
-        files = registry.open_codec(name, **dict(options)).curve(image, settings)
+        coded = iter(registry.open_codec(name, **dict(options)).curve(image, settings))
         for setting in settings:
             now = f" at setting {setting:g}"
-            data, encode_seconds = _timed(next, files)
+            data, encode_seconds = _timed(next, coded)
             decoded, decode_seconds = _timed(registry.open_codec(name, **dict(options)).decode, data)
             point = asdict(rate_distortion.compare(image, data, decoded, setting))
             seconds = {"encode_seconds": encode_seconds, "decode_seconds": decode_seconds}
