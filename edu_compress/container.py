@@ -93,7 +93,7 @@ class Container:
         """
         _check_version(data, _CONTAINER)
         body = data[:-_CRC]
-        if len(data) < 12 or data[-_CRC:] != _pack_crc(zlib.crc32(body)):
+        if data[-_CRC:] != _pack_crc(zlib.crc32(body)):
             raise BitstreamError("The .edc file is damaged or incomplete: its checksum does not match.")
         fields = _Fields(body)
         name, weights, height, width, setting = fields.header(codec)

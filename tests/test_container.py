@@ -78,10 +78,12 @@ def test_what_a_reader_would_refuse_is_not_written(kind, change, sentence):
         kind(**{"codec": "x", "height": 1, "width": 1, **change}).pack()
 
 
-def test_names_of_255_characters_and_numbers_of_63_bits_can_be_written():
-    for kind in (Container, ProgressiveStream):
-        contents = kind("x" * 255, 2**63 - 1, 0)
-        assert container.unpack(contents.pack()) == contents
+@pytest.mark.parametrize("kind", [Container, ProgressiveStream])
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 16_383, 16_384, 2**63 - 1])
+def test_names_of_255_characters_and_numbers_of_63_bits_can_be_written(kind, number):
+    contents = container.unpack(kind("x" * 255, number, 1).pack())
+    assert contents == kind("x" * 255, number, 1)
+    assert (contents.height, contents.setting, contents.weights, len(contents.sections)) == (number, 0, "", 0)
 
 
 @pytest.mark.parametrize("unpack", [Container.unpack, ProgressiveStream.unpack, container.unpack, container.ledger])
