@@ -80,9 +80,9 @@ class ContextConfig(HyperpriorConfig):
             raise ValueError(f"the mask is one of {', '.join(MASKS)}, not {self.mask!r}")
 
 
-def anchors(h: int, w: int) -> Tensor:
+def anchors(h: int, w: int, device: torch.device | None = None) -> Tensor:
     """The positions of the checkerboard that are decoded first: bool (h, w)."""
-    return (torch.arange(h)[:, None] + torch.arange(w)) % 2 == 0
+    return (torch.arange(h, device=device)[:, None] + torch.arange(w, device=device)) % 2 == 0
 
 
 class ChannelSlice(nn.Module):
@@ -130,7 +130,7 @@ class ContextModel(Hyperprior):
     def joined(self, psi: Tensor, y_hat: Tensor) -> Tensor:
         phi = F.relu(self.context(self.view(y_hat)))  # (B, C, h, w)
         if self.config.mask == "checkerboard":
-            phi = phi * ~anchors(*y_hat.shape[2:]).to(phi.device)
+            phi = phi * ~anchors(*y_hat.shape[2:], phi.device)
         return self.join(psi) + self.join_context(phi)  # one layer on ψ and φ side by side, written as two
 
 

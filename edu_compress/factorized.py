@@ -56,7 +56,7 @@ STRIDE = 16
 
 @dataclass(frozen=True)
 class FactorizedConfig:
-    """Sizes and options of a :class:`FactorizedPrior`. The defaults are the student's size; see :data:`PAPER`.
+    """Sizes and options of a :class:`FactorizedPrior`; ``data/recipes`` has the course's, :data:`PAPER` the paper's.
 
     Attributes:
         N: channels inside the transforms.

@@ -78,7 +78,7 @@ SMALLEST = float(SCALES[0])
 
 @dataclass(frozen=True)
 class HyperpriorConfig(FactorizedConfig):
-    """Sizes and options of a :class:`Hyperprior`. The defaults are the student's size; see :data:`PAPER_SCALE`.
+    """Sizes and options of a :class:`Hyperprior`; ``data/recipes`` has the course's, :data:`PAPER_SCALE` a paper's.
 
     Attributes:
         H: channels inside h_a and h_s.

@@ -13,7 +13,7 @@ FLOORS = [
     # what learned codecs share: comes together in learned/
     ["learned", "exact", "layers", "quantisation", "pretrained", "per_picture", "growing"],
     ["codecs", "factorized", "hyperprior", "context"],
-    ["training", "soap", "evaluation", "vae", "toy"],
+    ["training", "evaluation", "vae", "toy"],
     ["plots", "widgets", "checks", "cli"],
 ]
 """Lowest first; a folder's name stands for all in it. Modules of one floor may import one another."""
