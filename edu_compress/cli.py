@@ -17,8 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, datasets, files, images, metrics, pretrained, registry
+from . import __version__, datasets, files, images, metrics, registry
 from .errors import CodecError, SettingError
+from .learned import pretrained
 
 _DESCRIPTION = """\
 Learned image compression, built step by step. The lessons teach how these codecs work;

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from edu_compress import images
-from edu_compress.context import CheckerboardCodec, ContextCodec, ContextConfig, ContextModel
-from edu_compress.factorized import LatentCodec
-from edu_compress.hyperprior import Hyperprior, HyperpriorCodec, HyperpriorConfig
+from edu_compress.codecs.context import CheckerboardCodec, ContextCodec, ContextConfig, ContextModel
+from edu_compress.codecs.factorized import LatentCodec
+from edu_compress.codecs.hyperprior import Hyperprior, HyperpriorCodec, HyperpriorConfig
 
 TRAINING_PHOTO = LatentCodec.pixels(images.sample("coffee")[:384, :576])
 """From which DCT filters are chosen: (1, 3, 384, 576) in [0, 1]."""

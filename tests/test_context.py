@@ -11,8 +11,7 @@ from small_models import codec_of, model_of, picture
 from torch.nn import functional as F
 
 from edu_compress import BitstreamError, SettingError
-from edu_compress.container import Container
-from edu_compress.context import (
+from edu_compress.codecs.context import (
     MASKS,
     CheckerboardCodec,
     ContextCodec,
@@ -22,8 +21,9 @@ from edu_compress.context import (
     raster_passes,
     wavefront_passes,
 )
-from edu_compress.exact import activation, on_grid
-from edu_compress.hyperprior import Latents
+from edu_compress.codecs.hyperprior import Latents
+from edu_compress.container import Container
+from edu_compress.learned.exact import activation, on_grid
 
 NAMES = ("context", "checkerboard")
 PASSES = {"raster": raster_passes, "wavefront": wavefront_passes, "checkerboard": checkerboard_passes}
@@ -174,7 +174,7 @@ def test_a_pass_cut_in_pieces_decodes_to_the_same(monkeypatch):
         small = codec_of(name)
         whole = small.read(small.encode(photo, 0.01))
         with monkeypatch.context() as patch:
-            patch.setattr("edu_compress.hyperprior.AT_ONCE", 5)
+            patch.setattr("edu_compress.codecs.hyperprior.AT_ONCE", 5)
             pieces = small.read(small.encode(photo, 0.01))
         assert (whole[1].y == pieces[1].y).all()
         assert (whole[2].mean == pieces[2].mean).all() and (whole[2].scale == pieces[2].scale).all()

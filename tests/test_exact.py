@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edu_compress.errors import CodecError
-from edu_compress.exact import ACTIVATION_BITS, LIMIT, WEIGHT_BITS, ExactLinear, activation, exact, on_grid
+from edu_compress.learned.exact import ACTIVATION_BITS, LIMIT, WEIGHT_BITS, ExactLinear, activation, exact, on_grid
 
 numbers = st.floats(-1e5, 1e5)
 

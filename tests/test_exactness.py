@@ -16,9 +16,10 @@ import torch
 from elsewhere import NO_EXTRAS, run_python
 from small_models import CODECS, model_of, picture
 
-from edu_compress import images, open_codec, pretrained
-from edu_compress.factorized import FactorizedCodec
-from edu_compress.hyperprior import Latents, gaussian_likelihood
+from edu_compress import images, open_codec
+from edu_compress.codecs.factorized import FactorizedCodec
+from edu_compress.codecs.hyperprior import Latents, gaussian_likelihood
+from edu_compress.learned import pretrained
 
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / "golden"

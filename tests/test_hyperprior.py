@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_models import CODECS, codec_of, model_of, picture
 
-from edu_compress import BitstreamError, CodecError, SettingError, hyperprior, metrics, registry
-from edu_compress.container import Container
-from edu_compress.entropy_coding.tables import SCALES, shifted, shifted_gaussian_tables
-from edu_compress.hyperprior import (
+from edu_compress import BitstreamError, CodecError, SettingError, metrics, registry
+from edu_compress.codecs import hyperprior
+from edu_compress.codecs.hyperprior import (
     PAPER_MEAN_SCALE,
     PAPER_SCALE,
     Gaussians,
@@ -26,7 +25,9 @@ from edu_compress.hyperprior import (
     centre_of_mass,
     gaussian_likelihood,
 )
-from edu_compress.quantisation import hard_rounding
+from edu_compress.container import Container
+from edu_compress.entropy_coding.tables import SCALES, shifted, shifted_gaussian_tables
+from edu_compress.learned.quantisation import hard_rounding
 from edu_compress.training import rate_distortion_loss
 
 SIZES = [(1, 1), (1, 70), (65, 1), (16, 16), (17, 33), (64, 64), (100, 70)]

@@ -10,9 +10,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edu_compress"
 FLOORS = [
     ["errors", "files", "images", "metrics", "dct", "container", "registry", "rate_distortion", "datasets"],
     ["entropy_coding"],
-    # what learned codecs share: comes together in learned/
-    ["learned", "exact", "layers", "quantisation", "pretrained", "per_picture", "growing"],
-    ["codecs", "factorized", "hyperprior", "context"],
+    ["learned"],
+    ["codecs"],
     ["training", "evaluation", "vae", "toy"],
     ["plots", "widgets", "checks", "cli"],
 ]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from edu_compress.layers import GDN, Gain, LinearPath, ResidualBlock, dct_filters, lower_bound
+from edu_compress.learned.layers import GDN, Gain, LinearPath, ResidualBlock, dct_filters, lower_bound
 
 
 def test_gdn_is_the_formula_of_the_paper():

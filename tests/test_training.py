@@ -17,9 +17,10 @@ import safetensors.torch
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edu_compress import datasets, images, pretrained, training
+from edu_compress import datasets, images, training
 from edu_compress.cli import main
 from edu_compress.errors import CodecError, SettingError
+from edu_compress.learned import pretrained
 from edu_compress.training import Pack, Recipe, Team, Trainer, loop, precision, recipe_from, team
 from edu_compress.training.loop import rate_factor
 

@@ -11,9 +11,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from edu_compress import datasets, images, pretrained, training
+from edu_compress import datasets, images, training
+from edu_compress.codecs.factorized import FactorizedPrior
 from edu_compress.errors import SettingError
-from edu_compress.factorized import FactorizedPrior
+from edu_compress.learned import pretrained
 from edu_compress.training import Player, Recipe, Task, Team, Trainer, rate_distortion_loss, tasks
 
 CPU = torch.device("cpu")

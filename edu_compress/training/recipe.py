@@ -46,7 +46,7 @@ class Recipe:
 
     Attributes:
         name: of the weights.
-        model, config: what :func:`edu_compress.pretrained.build` makes.
+        model, config: what :func:`edu_compress.learned.pretrained.build` makes.
         steps: how many; one step is one batch.
         task: ``kind``, a name in :data:`TASKS` ("rate_distortion" if there is none), and the fields of that task's
             ``Settings``.

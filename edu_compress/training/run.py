@@ -25,10 +25,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import __version__, pretrained
+from .. import __version__
 from ..datasets import PictureSet
 from ..errors import SettingError
 from ..files import make_folder
+from ..learned import pretrained
 from .loop import Trainer
 from .recipe import Recipe
 from .team import Team, choose_device, joined

@@ -31,12 +31,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import metrics, pretrained
+from .. import metrics
+from ..codecs.factorized import STRIDE, Transforms
+from ..codecs.hyperprior import Hyperprior
 from ..datasets import PictureSet
 from ..errors import SettingError
-from ..factorized import STRIDE, Transforms
-from ..hyperprior import Hyperprior
-from ..quantisation import QUANTISERS
+from ..learned import pretrained
+from ..learned.quantisation import QUANTISERS
 from .crops import Pack, centre_crops, send
 from .precision import set_precision
 from .recipe import Recipe, check_types
@@ -251,7 +252,7 @@ class RateDistortion(Task):
         """Fields of the recipe's [task] table.
 
         Attributes:
-            quantiser: in place of rounding, a name in :mod:`edu_compress.quantisation`.
+            quantiser: in place of rounding, a name in :mod:`edu_compress.learned.quantisation`.
         """
 
         quantiser: str = "mixed"

@@ -32,9 +32,9 @@ import traitlets
 from torch import Tensor
 
 from .. import images, plots
-from ..context import ContextCodec, anchors
-from ..factorized import STRIDE
-from ..hyperprior import ExactPrior, Gaussians, HyperpriorCodec
+from ..codecs.context import ContextCodec, anchors
+from ..codecs.factorized import STRIDE
+from ..codecs.hyperprior import ExactPrior, Gaussians, HyperpriorCodec
 from ..registry import open_codec
 from ._core import LessonWidget, PhotoChooser, figure_pixels, small_png, to_png
 

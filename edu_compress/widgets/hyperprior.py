@@ -28,8 +28,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from .. import images, metrics, plots
-from ..factorized import STRIDE, FactorizedCodec, LatentCodec
-from ..hyperprior import Gaussians, HyperpriorCodec, Latents, gaussian_likelihood
+from ..codecs.factorized import STRIDE, FactorizedCodec, LatentCodec
+from ..codecs.hyperprior import Gaussians, HyperpriorCodec, Latents, gaussian_likelihood
 from ..registry import open_codec
 from ._core import (
     LessonWidget,
@@ -161,7 +161,7 @@ class BitAllocation(LessonWidget):
 
     Args:
         photo: name of a sample photograph, or a photograph (uint8 [H, W, 3]).
-        codecs: one codec or several, of :class:`~edu_compress.hyperprior.HyperpriorCodec` or a class made from it. If
+        codecs: one codec or several, of :class:`~.hyperprior.HyperpriorCodec` or a class made from it. If
             not given, the hyperprior with the shipped weights.
         reference: the codec to compare with, see the module's docstring. If not given, the factorised prior with
             the shipped weights.

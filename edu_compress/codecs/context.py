@@ -46,11 +46,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .entropy_coding import portable
-from .errors import SettingError
-from .exact import ExactLinear, activation
+from ..entropy_coding import portable
+from ..errors import SettingError
+from ..learned.exact import ExactLinear, activation
+from ..learned.layers import MaskedConv2d, checkerboard_mask, raster_mask
 from .hyperprior import ALL, ExactPrior, Hyperprior, HyperpriorCodec, HyperpriorConfig
-from .layers import MaskedConv2d, checkerboard_mask, raster_mask
 
 MASKS = {"raster": raster_mask, "checkerboard": checkerboard_mask}
 
@@ -164,7 +164,7 @@ def checkerboard_passes(h: int, w: int) -> list[np.ndarray]:
 
 
 class ExactContextPrior(ExactPrior):
-    """An :class:`~edu_compress.hyperprior.ExactPrior` with the masked convolution, as a product of gathered rows."""
+    """An :class:`~.hyperprior.ExactPrior` with the masked convolution, as a product of gathered rows."""
 
     def __init__(self, model: ContextModel):
         super().__init__(model)
@@ -192,7 +192,7 @@ class ExactContextPrior(ExactPrior):
         return np.divmod(positions, canvas.shape[1] - 2 * self.margin)
 
     def _view(self, y: np.ndarray, unit: np.ndarray) -> np.ndarray:
-        """:meth:`~edu_compress.hyperprior.Hyperprior.view` in portable arithmetic: symbols (m, n) -> (views, m, n)."""
+        """:meth:`~.hyperprior.Hyperprior.view` in portable arithmetic: symbols (m, n) -> (views, m, n)."""
         y_hat = y / unit[:, None]
         signs = [y_hat] if self.config.mean else []
         if self.config.logs:

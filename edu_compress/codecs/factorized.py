@@ -18,7 +18,7 @@ them), with two additions that can be switched off: a linear path beside them th
 The prior is the non-parametric density of Ballé et al. 2018, appendix 6.1: a small monotonic network per channel that
 *is* the cumulative distribution function c, so that the probability of a bin is the difference of two of its values.
 
-The training loss is J = R + λD with noise in place of rounding, see :mod:`~edu_compress.quantisation`.
+The training loss is J = R + λD with noise in place of rounding, see :mod:`~.quantisation`.
 
 Invariants: the estimated bits (−Σ log2 of the likelihoods) and the real file agree within 1 % + 64 bytes; a file
 decodes to the same symbols on every machine, because its tables come from portable arithmetic
@@ -42,13 +42,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import images
-from .container import Container
-from .entropy_coding import Table, decode_values, encode_values, portable
-from .errors import BitstreamError, SettingError
-from .layers import GDN, Gain, LinearPath, ResidualBlock, lower_bound
-from .quantisation import QUANTISERS, Quantiser
-from .registry import ContainerCodec
+from .. import images
+from ..container import Container
+from ..entropy_coding import Table, decode_values, encode_values, portable
+from ..errors import BitstreamError, SettingError
+from ..learned.layers import GDN, Gain, LinearPath, ResidualBlock, lower_bound
+from ..learned.quantisation import QUANTISERS, Quantiser
+from ..registry import ContainerCodec
 
 STRIDE = 16
 """Pixels per latent position, across and down."""
@@ -332,7 +332,7 @@ class FactorizedPrior(Transforms):
         Args:
             x: pixels (B, 3, H, W) in [0, 1]; H and W are multiples of 16.
             lam: λ of each picture (B,).
-            quantiser: name in :data:`~edu_compress.quantisation.QUANTISERS`, or a function; "round" for what the
+            quantiser: name in :data:`~.quantisation.QUANTISERS`, or a function; "round" for what the
                 codec does.
 
         Returns:
@@ -368,7 +368,7 @@ class LatentCodec(ContainerCodec):
     def __init__(self, weights: str = "", model: Transforms | None = None):
         weights = weights or self.name
         if model is None:
-            from . import pretrained  # a floor above: only who opens a codec by name needs it
+            from ..learned import pretrained  # a floor above: only who opens a codec by name needs it
 
             model = pretrained.load(weights, model=self.model_name)
         self.weights, self.model = weights, model.eval()
@@ -378,7 +378,7 @@ class LatentCodec(ContainerCodec):
     @classmethod
     def quick(cls) -> LatentCodec:
         """A small untrained codec, under the weights "quick": random networks beside a DCT of a photograph."""
-        from . import pretrained
+        from ..learned import pretrained
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

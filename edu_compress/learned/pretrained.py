@@ -31,8 +31,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from . import files, registry
-from .errors import CodecError, SettingError
+from .. import files, registry
+from ..errors import CodecError, SettingError
 
 if TYPE_CHECKING:  # torch is imported where it is needed: listing the weights should be quick
     from torch import Tensor, nn
@@ -43,7 +43,7 @@ Card = dict[str, Any]
 def weights_folder() -> Path:
     """``EDU_COMPRESS_WEIGHTS`` if that is set, else ``data/weights`` beside the package."""
     chosen = os.environ.get("EDU_COMPRESS_WEIGHTS")
-    return Path(chosen) if chosen else Path(__file__).resolve().parents[1] / "data" / "weights"
+    return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "data" / "weights"
 
 
 # --- models -----------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from .errors import CodecError
+from ..errors import CodecError
 
 ACTIVATION_BITS = 10
 WEIGHT_BITS = 16

@@ -45,9 +45,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import images
-from .container import Container
-from .entropy_coding import (
+from .. import images
+from ..container import Container
+from ..entropy_coding import (
     FastDecoder,
     FastEncoder,
     Table,
@@ -57,9 +57,12 @@ from .entropy_coding import (
     shifted,
     shifted_gaussian_tables,
 )
-from .entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
-from .errors import BitstreamError, SettingError
-from .exact import ExactLinear, activation, exact, on_grid
+from ..entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
+from ..errors import BitstreamError, SettingError
+from ..learned.exact import ExactLinear, activation, exact, on_grid
+from ..learned.layers import Bias, Gain, lower_bound
+from ..learned.per_picture import refine
+from ..learned.quantisation import QUANTISERS, Quantiser
 from .factorized import (
     FactorizedConfig,
     FactorizedDensity,
@@ -68,9 +71,6 @@ from .factorized import (
     channel_of_each,
     check_plausible,
 )
-from .layers import Bias, Gain, lower_bound
-from .per_picture import refine
-from .quantisation import QUANTISERS, Quantiser
 
 SMALLEST = float(SCALES[0])
 """Smallest σ, in quantisation steps: below it a symbol costs nothing anyhow."""
@@ -328,7 +328,7 @@ class Hyperprior(Transforms):
         Args:
             x: pixels (B, 3, H, W) in [0, 1]; H and W are multiples of 16.
             lam: λ of each picture (B,).
-            quantiser: name in :data:`~edu_compress.quantisation.QUANTISERS`, or a function; "round" for what the
+            quantiser: name in :data:`~.quantisation.QUANTISERS`, or a function; "round" for what the
                 codec does.
 
         Returns:

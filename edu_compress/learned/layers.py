@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .dct import dct_matrix
-from .entropy_coding import portable
+from ..dct import dct_matrix
+from ..entropy_coding import portable
 
 
 class _LowerBound(torch.autograd.Function):
