@@ -48,7 +48,7 @@ def test_where_nothing_is_turned_it_is_adam(shape):
 
 
 def test_with_another_basis_it_is_adam_in_that_basis(weight):
-    """W <- W - rate · Q_L [ m' / √v ] Q_Rᵀ, by hand: in a first step m' = G' and √v = |G'|, so [ ] is a sign."""
+    """W <- W - rate · Q_L [ m' / √v ] Q_Rᵀ, by hand: at first m' = G' and √v = |G'|, so the bracket is a sign."""
     optimiser = SOAP([weight], lr=0.1)
     weight.grad = torch.randn(4, 3)
     optimiser.step()

@@ -22,6 +22,7 @@ from edu_compress.cli import main
 from edu_compress.errors import CodecError, SettingError
 from edu_compress.learned import pretrained
 from edu_compress.training import Pack, Recipe, Team, Trainer, loop, precision, recipe_from, team
+from edu_compress.training.crops import centre_crops
 from edu_compress.training.loop import rate_factor
 
 CPU = torch.device("cpu")
@@ -125,6 +126,14 @@ def test_crops_are_cut_out_of_the_pictures_and_half_of_them_mirrored(photos):
     found = [windows[crop.tobytes()] for crop in crops]  # KeyError: not a part of a picture
     assert {number for number, _ in found} == set(range(len(originals)))  # of every picture
     assert 110 < sum(mirrored for _, mirrored in found) < 190
+
+
+def test_held_out_pictures_are_cut_in_the_middle():
+    picture = images.sample("coffee")[:300, :70]
+    (crop,) = centre_crops([picture], 32)
+    assert crop.shape == (1, 3, 256, 64)  # multiples of 32, at most 256
+    wanted = torch.from_numpy(picture[22:278, 3:67].copy()).permute(2, 0, 1)[None] / 255
+    torch.testing.assert_close(crop, wanted)
 
 
 def test_a_seed_repeats_its_crops(photos):
@@ -528,11 +537,34 @@ def test_what_does_not_go_together_is_said(pictures, tmp_path):
         train(TINY, pictures, tmp_path / "checkpoint.pt" / "folder")
 
 
-def test_a_loss_that_is_not_a_number_keeps_the_last_checkpoint(pictures, tmp_path):
-    recipe = dataclasses.replace(TINY, rate=1e30, steps=8)
-    with pytest.raises(CodecError, match="lower rate"):
+def test_a_loss_that_is_not_a_number_keeps_the_last_checkpoint(seconds, pictures, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(TINY, rate=1e30, steps=8)  # the first loss is one of the fresh weights
+    with pytest.raises(CodecError, match="At step 2 the loss is .*lower rate"):
         train(recipe, pictures, tmp_path)
     assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(loop, "REPORT_EVERY", 1e9)  # nobody has looked at the losses when the checkpoint is due
+    with pytest.raises(CodecError, match="lower rate"):
+        train(recipe, pictures, tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
+
+
+def test_flags_replace_fields_of_the_recipe(folder, tmp_path, monkeypatch):
+    seen = {}
+
+    def enough(recipe, pictures, out, **more):
+        seen.update(dataclasses.asdict(recipe), out=out, **more)
+        raise CodecError("Enough.")
+
+    monkeypatch.setattr(training, "train", enough)
+    (tmp_path / "tiny.toml").write_text(TOML)
+    flags = "--steps 70 --batch 6 --minutes 2 --start other --first-step 5 --pause-after 9 --threads 1 --resume"
+    assert main(["train", str(tmp_path / "tiny.toml"), "--data", str(folder), *flags.split()]) == 1
+    wanted = {"steps": 70, "batch": 6, "minutes": 2.0, "start": "other", "first_step": 5, "crop": 32}
+    wanted |= {"pause_after": 9.0, "threads": 1, "resume": True, "out": Path("runs") / "tiny"}
+    assert {name: seen[name] for name in wanted} == wanted
+    command = f"train tiny.toml --data {folder.name} --steps 70 --batch 6 --minutes 2 --start other --first-step 5"
+    assert seen["command"] == f"edu-compress {command}"  # in the card: without what changes nothing in the result
 
 
 # --- the command, in processes of its own -----------------------------------------------------

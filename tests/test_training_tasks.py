@@ -181,12 +181,50 @@ def test_stored_latents_are_those_of_the_crops_or_of_their_mirror_images(tiny_we
     assert y.shape == (2, 12, 2, 2) and lam.shape == (2,) and y.abs().max() > 5  # in grey levels, not divided by 255
 
 
+@pytest.mark.parametrize("dct", [True, False])
+def test_a_density_begins_at_the_size_of_what_it_describes(dct, pictures):
+    """So its network sees numbers of order one: that of y from the pictures' DCT, that of z from what h_a is set to."""
+    recipe = dataclasses.replace(TINY, config={**TINY.config, "dct": dct})
+    model = Trainer(recipe, pictures, CPU, Team()).task.model
+    if dct:
+        assert torch.equal(model.density.scale, model.linear.deviation / 2) and model.density.scale.max() > 20
+    recipe = dataclasses.replace(TINY, model="hyperprior", config={**PRIOR.config, "dct": dct})
+    task = Trainer(recipe, pictures, CPU, Team()).task
+    x = task.pack.cut(task.pack.draw(np.random.default_rng((0, 0)), 64, 32), 32)  # those that it began with
+    deviation = task.model.hyper_latent(task.model.analyse(x)).std((0, 2, 3))
+    torch.testing.assert_close(task.model.density.scale, deviation, rtol=1e-3, atol=1e-3)
+
+
 def test_every_lambda_of_the_range_is_drawn_as_often_in_each_octave(pictures):
     recipe = dataclasses.replace(TINY, batch=2000)
     _, lam = Trainer(recipe, pictures, CPU, Team()).task.draw(np.random.default_rng(3), slice(0, 2000))
     position = torch.log(lam / 0.0004) / math.log(0.05 / 0.0004)  # uniform in [0, 1)
     counts = torch.histc(position, 4, 0, 1)
     assert counts.sum() == 2000 and 420 < counts.min() and counts.max() < 580
+
+
+def test_validation_is_of_the_pictures_that_a_decoder_would_show(pictures):
+    trainer = Trainer(TINY, pictures, CPU, Team())
+    trainer.validate()
+    task, point = trainer.task, trainer.curve[0]["points"][-1]
+    assert point["lam"] == pytest.approx(0.05)
+    measured = []
+    for x in task.held_out:
+        output = task.trained(x, torch.tensor([0.05]), "round")
+        shown = images.to_uint8(255 * output["x_hat"][0].numpy())
+        mse = np.mean((shown - 255 * x[0].numpy()) ** 2)
+        bits = -torch.log2(output["likelihoods"]["y"]).sum().item()
+        measured.append((bits / x[0, 0].numel(), 10 * math.log10(255**2 / mse), mse))
+    wanted = np.mean(measured, axis=0)
+    assert [point[name] for name in ("estimated_bpp", "psnr", "mse")] == pytest.approx(wanted.tolist(), rel=1e-4)
+
+
+def test_a_model_of_one_lambda_is_validated_there(pictures):
+    config = {"N": 4, "M": 12, "gains": 0, "lowest": 0.01, "highest": 0.01}
+    trainer = Trainer(dataclasses.replace(TINY, config=config), pictures, CPU, Team())
+    trainer.train_step()
+    trainer.validate()
+    assert [point["lam"] for point in trainer.curve[0]["points"]] == [pytest.approx(0.01)]
 
 
 def test_processes_get_different_shares_of_one_batch(pictures):

@@ -13,6 +13,9 @@ learns all of them. A large λ makes a large J: each sample's J is divided by �
 
 **A prior alone** can only lower R. Its transforms are frozen, so its latents are computed once: many times as fast.
 
+**Another task** is a subclass of :class:`Task` and a line in :data:`.recipe.TASKS`. ``tests/test_training_tasks.py``
+has two small ones: a model without λ, and a decoder that plays against a critic.
+
 Invariant: a task trains only models whose loss it knows, and refuses all others.
 
 Taught in lesson 05.
