@@ -60,7 +60,7 @@ from .entropy_coding import (
 )
 from .entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
 from .errors import BitstreamError, SettingError
-from .exact import ExactLinear, activation, exact, on_grid
+from .exact import ExactLinear, exact, on_grid, relu
 from .factorized import (
     FactorizedConfig,
     FactorizedDensity,
@@ -189,8 +189,8 @@ def hyper_synthesis(config: HyperpriorConfig) -> nn.Sequential:
 class LatentResidual(nn.Module):
     """Latent residual prediction: what rounding took away, guessed from all that is known after decoding.
 
-    Minnen and Singh, ICIP 2020, arXiv:2007.08739, section 3.3: 0.5 tanh of a small network, so that a value stays
-    near its bin. It begins at zero. The entropy decoder does not depend on it, so it need not be exact.
+    Minnen and Singh, ICIP 2020, arXiv:2007.08739: 0.5 tanh of a small network, so that a value moves by at most half a
+    step. It begins at zero. The entropy decoder does not depend on it, so it need not be exact.
 
     Args:
         into: channels of what is known of a position, see :meth:`Hyperprior.reconstruction`.
@@ -283,7 +283,13 @@ class Hyperprior(Transforms):
         return self.join(psi)
 
     def parameters_of(self, joined: Tensor, y_hat: Tensor) -> Tensor:
-        """The last layer, before its outputs become μ and σ: (B, 2M, h, w), or M channels without means."""
+        """Last layers, before their outputs become μ and σ: (B, 2M, h, w), or M channels without means. A context model
+        adds what it sees of y_hat at the same position.
+
+        Args:
+            joined: features (B, E, h, w).
+            y_hat: rounded latents in their own units (B, M, h, w); not used here.
+        """
         return self.entropy_parameters(joined)
 
     def mean_and_scale(
@@ -489,8 +495,7 @@ class ExactPrior:
         last = model.entropy_parameters[-1]
         self.last = ExactLinear(last.weight[:, :, 0, 0], last.bias)
         self.size = model.size.double().flatten().numpy()
-        ends = np.cumsum(getattr(model.config, "slices", ()) or (model.config.M,)).tolist()
-        self.slices = [slice(start, end) for start, end in zip((0, *ends), ends, strict=False)]
+        self.slices = [ALL]  # of the channels, in the order in which they are decoded
         self.at = functools.lru_cache(maxsize=64)(self._at)
 
     def _at(self, lam: float) -> AtLambda:
@@ -509,41 +514,38 @@ class ExactPrior:
         psi = self.h_s(z_hat[None] / self.model.HYPER)[0, :, :h, :w]  # (H, h, w)
         return self.join(psi.flatten(1).T)
 
-    def canvas(self, h: int, w: int) -> Tensor:
-        """Where the decoder notes what it sees of the latents it has decoded: (h, w, views · M)."""
-        return torch.zeros(h, w, self.config.views * self.config.M, dtype=torch.float64)
+    def canvas(self, h: int, w: int) -> np.ndarray:
+        """Where the decoder notes what it sees of the latents it has decoded: (h, w, views, M)."""
+        return np.zeros((h, w, self.config.views, self.config.M))
 
-    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
-        """Note symbols (m, n) of m channels on the canvas. The hyperprior alone has no use for them."""
+    def note(self, canvas: np.ndarray, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
+        """Note symbols (m, n) of m channels at n positions on the canvas. The hyperprior alone has no use for them."""
 
     def gaussians(
-        self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float
+        self, features: Tensor, canvas: np.ndarray, positions: np.ndarray, lam: float
     ) -> Iterator[tuple[slice, Gaussians]]:
-        """The Gaussians of the symbols at n positions, for one slice of channels after the other: mean, scale (m, n).
+        """The Gaussians at n positions, for one of the ``slices`` after the other: its m channels; mean, scale (m, n).
 
         The decoder notes the symbols of each slice before it asks for the next; the encoder has noted all before.
         """
-        at, channels = self.at(lam), slice(0, 0)
-        heard = activation(torch.relu(self.joined(features, canvas, positions) + at.bias))  # (n, E)
+        at = self.at(lam)
+        heard = relu(self.joined(features, canvas, positions) + at.bias)  # (n, E)
         out = self.last(heard).unflatten(1, (-1, self.config.M))  # (n, 1 or 2, M)
-        for addition in self.additions(heard, canvas, positions):
-            addition = addition.unflatten(1, (out.shape[1], -1))  # (n, 1 or 2, m)
-            channels = slice(channels.stop, channels.stop + addition.shape[2])
+        for channels, addition in zip(self.slices, self.additions(heard, canvas, positions), strict=True):
             numbers = (out[:, :, channels] + addition).permute(1, 2, 0).numpy()  # (1 or 2, m, n)
             log_sigma = np.clip(numbers[-1], -12, 6) + at.log_unit[channels, None]
             scale = np.rint((log_sigma - LOG_SCALES[0]) / (LOG_SCALES[1] - LOG_SCALES[0]))
-            mean = np.zeros_like(log_sigma)
-            if self.config.mean:
-                mean = np.rint(FRACTIONS * numbers[0] * at.unit[channels, None])
+            mu = numbers[0] * at.unit[channels, None] if self.config.mean else np.zeros_like(log_sigma)
+            mean = np.rint(FRACTIONS * mu)
             yield channels, Gaussians(mean.astype(np.int64), scale.clip(0, len(SCALES) - 1).astype(np.int64))
 
-    def additions(self, heard: Tensor, canvas: Tensor, positions: np.ndarray) -> Iterator[Tensor]:
-        """What is added to the last layer's outputs, slice by slice: (n, m or 2m). Here: nothing, to all channels."""
-        yield heard.new_zeros(len(positions), (1 + self.config.mean) * self.config.M)
-
-    def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
+    def joined(self, features: Tensor, canvas: np.ndarray, positions: np.ndarray) -> Tensor:
         """Features of n positions, with their context where there is one: (n, E)."""
         return features[positions]
+
+    def additions(self, heard: Tensor, canvas: np.ndarray, positions: np.ndarray) -> Iterator[Tensor | float]:
+        """What is added to the last layer's outputs, slice by slice: (n, 1 or 2, m). Here: nothing, to all channels."""
+        yield 0.0
 
 
 # --- the codec --------------------------------------------------------------------------------

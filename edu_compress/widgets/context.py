@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,15 +101,18 @@ class Stopwatch:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.prior, name)
 
-    def gaussians(self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float) -> Gaussians:
+    def gaussians(
+        self, features: Tensor, canvas: np.ndarray, positions: np.ndarray, lam: float
+    ) -> Iterator[tuple[slice, Gaussians]]:
         self.begun.append(time.perf_counter())
         return self.prior.gaussians(features, canvas, positions, lam)
 
-    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float) -> None:
-        """What a decoder does last in a pass."""
-        self.prior.note(canvas, positions, y, lam)
-        self.ended.append(time.perf_counter())
-        self.passes.append(positions)
+    def note(self, canvas: np.ndarray, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice) -> None:
+        """What a decoder does last for each slice of channels, and so for the last one in a pass."""
+        self.prior.note(canvas, positions, y, lam, channels)
+        if channels == self.prior.slices[-1]:
+            self.ended.append(time.perf_counter())
+            self.passes.append(positions)
 
 
 def measure(codec: HyperpriorCodec, image: np.ndarray, lam: float, runs: int = RUNS) -> Order:
