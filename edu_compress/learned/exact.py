@@ -42,12 +42,17 @@ LIMIT = 4096.0
 
 def on_grid(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
     """Round to multiples of 2^-bits (halves up), in float64: multiplying by powers of two is exact."""
-    return torch.floor(x.double() * 2.0**bits + 0.5) * 2.0**-bits
+    return (x.double() * 2.0**bits + 0.5).floor_().mul_(2.0**-bits)
 
 
 def activation(x: Tensor) -> Tensor:
     """Round to the grid of the activations, and limit to ±2^12: what goes into each layer."""
-    return on_grid(x).clamp(-LIMIT, LIMIT)
+    return on_grid(x).clamp_(-LIMIT, LIMIT)
+
+
+def relu(x: Tensor) -> Tensor:
+    """:func:`activation` of ReLU, for a sum of numbers on the grid: they need no rounding, only the limit."""
+    return x.clamp(0, LIMIT)
 
 
 class ExactNetwork(nn.Module):
@@ -64,7 +69,7 @@ class ExactNetwork(nn.Module):
         return x
 
 
-class ExactLinear(nn.Module):
+class ExactLinear:
     """A matrix product with rows: (n, in) -> (n, out). A convolution is one, once its inputs are gathered in rows.
 
     Args:
@@ -73,13 +78,12 @@ class ExactLinear(nn.Module):
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
-        super().__init__()
         bias = torch.zeros(len(weight)) if bias is None else bias
         self.weight, self.bias = on_grid(weight.detach(), WEIGHT_BITS), on_grid(bias.detach(), WEIGHT_BITS)
         check_exact(self.weight, self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return activation(x @ self.weight.T + self.bias)
+    def __call__(self, x: Tensor) -> Tensor:
+        return activation(torch.addmm(self.bias, x, self.weight.T))
 
 
 @torch.no_grad()

@@ -161,7 +161,7 @@ def take_parts(model: nn.Module, name: str, parts: Sequence[str] = ()) -> None:
 
     Raises:
         CodecError: the weights cannot be read.
-        SettingError: the model or the weights do not have a part, or the model's is smaller.
+        SettingError: the model or the weights do not have a part, or the model's is smaller or of another kind.
     """
     from .growing import fits, grown
 
@@ -169,7 +169,7 @@ def take_parts(model: nn.Module, name: str, parts: Sequence[str] = ()) -> None:
     source = trained.state_dict()
     chosen = {key for key in source if not parts or key.split(".")[0] in parts}
     missing = set(parts) - {key.split(".")[0] for key in chosen}
-    wrong = sorted(key for key in chosen if key not in target or not fits(source[key].shape, target[key].shape))
+    wrong = sorted(key for key in chosen if not fits(key, trained, model))
     if missing or wrong:
         raise SettingError(f"The weights {name!r} cannot give this model its {', '.join(missing or wrong)}.")
     model.load_state_dict({**target, **{key: grown(key, trained, model) for key in chosen}})

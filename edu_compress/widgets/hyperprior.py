@@ -16,7 +16,6 @@ compared with the same channel of the other, though their symbols are not quite 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -265,9 +264,7 @@ class BitAllocation(LessonWidget):
                 allocate(one, y, lam) for one, y in zip((*self.codecs, self.reference), self._y, strict=True)
             )
             shown = self.allocation
-            writer = copy.copy(codec)
-            writer.predict = lambda latents, lam: shown.gaussians  # known already
-            self.data = writer.write(shown.latents, image.shape[:2], lam)
+            self.data = codec.write(shown.latents, image.shape[:2], lam, shown.gaussians)
             self.decoded = self._decode(shown)
             self._psnr_without = metrics.psnr(image, self._decode(self.without))
         self.picture.show(self.decoded)
