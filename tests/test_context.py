@@ -182,7 +182,7 @@ def test_slice_by_slice_with_the_others_unknown_the_gaussians_are_the_same(name)
     y, (mean, scale) = latents.y.reshape(16, -1), np.empty((2, 16, h * w), int)
     for positions in small.passes(h, w):
         sizes = []
-        for channels, here in prior.gaussians(features, canvas, positions, lam):
+        for channels, here in prior.gaussians_by_slice(features, canvas, positions, lam):
             mean[channels, positions], scale[channels, positions] = here.mean, here.scale
             prior.note(canvas, positions, y[channels, positions], lam, channels)
             sizes.append(len(here.mean))

@@ -7,8 +7,9 @@ import pytest
 import torch
 from small_models import SMALL, lively, picture
 
-from edu_compress import SettingError, pretrained
+from edu_compress import SettingError
 from edu_compress.codecs.context import ContextConfig, ContextModel
+from edu_compress.learned import pretrained
 from edu_compress.learned.growing import fits
 from edu_compress.learned.layers import Gain
 
