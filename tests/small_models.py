@@ -10,8 +10,8 @@ from torch import nn
 
 from edu_compress import images
 from edu_compress.codecs.context import CheckerboardCodec, ContextCodec, ContextConfig, ContextModel
-from edu_compress.codecs.factorized import LatentCodec
 from edu_compress.codecs.hyperprior import Hyperprior, HyperpriorCodec, HyperpriorConfig
+from edu_compress.learned.latent_codec import LatentCodec
 
 TRAINING_PHOTO = LatentCodec.pixels(images.sample("coffee")[:384, :576])
 """From which DCT filters are chosen: (1, 3, 384, 576) in [0, 1]."""

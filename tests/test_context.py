@@ -11,20 +11,11 @@ from small_models import codec_of, model_of, picture
 from torch.nn import functional as F
 
 from edu_compress import BitstreamError, SettingError
-from edu_compress.codecs.context import (
-    MASKS,
-    CheckerboardCodec,
-    ContextCodec,
-    ContextConfig,
-    ContextModel,
-    anchors,
-    checkerboard_passes,
-    raster_passes,
-    wavefront_passes,
-)
+from edu_compress.codecs.context import MASKS, CheckerboardCodec, ContextCodec, ContextConfig, ContextModel
 from edu_compress.codecs.hyperprior import Latents
 from edu_compress.container import Container
 from edu_compress.learned.exact import activation, on_grid
+from edu_compress.learned.orders import anchors, checkerboard_passes, raster_passes, wavefront_passes
 
 NAMES = ("context", "checkerboard", "context-sliced", "checkerboard-sliced")
 PASSES = {"raster": raster_passes, "wavefront": wavefront_passes, "checkerboard": checkerboard_passes}

@@ -18,8 +18,9 @@ from small_models import CODECS, model_of, picture
 
 from edu_compress import images, open_codec
 from edu_compress.codecs.factorized import FactorizedCodec
-from edu_compress.codecs.hyperprior import Latents, gaussian_likelihood
+from edu_compress.codecs.hyperprior import Latents
 from edu_compress.learned import pretrained
+from edu_compress.learned.gaussians import gaussian_likelihood
 
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / "golden"

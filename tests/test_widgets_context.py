@@ -8,7 +8,8 @@ from PIL import Image
 from small_models import codec_of
 
 from edu_compress import images, widgets
-from edu_compress.codecs.context import ContextCodec, wavefront_passes
+from edu_compress.codecs.context import ContextCodec
+from edu_compress.learned.orders import wavefront_passes
 from edu_compress.widgets.context import UNKNOWN, measure
 
 PHOTO = images.sample("coffee")[100:200, 100:250]

@@ -62,6 +62,7 @@ from ..entropy_coding import portable
 from ..errors import SettingError
 from ..learned.exact import ExactLinear, activation, relu
 from ..learned.layers import MaskedConv2d, checkerboard_mask, raster_mask
+from ..learned.orders import anchors, checkerboard_passes, raster_passes, wavefront_passes
 from .hyperprior import ALL, ExactPrior, Hyperprior, HyperpriorCodec, HyperpriorConfig
 
 MASKS = {"raster": raster_mask, "checkerboard": checkerboard_mask}
@@ -90,11 +91,6 @@ class ContextConfig(HyperpriorConfig):
             raise ValueError(f"the slices are to hold {self.M} channels together, but {self.slices} do not")
         if self.mask not in MASKS:
             raise ValueError(f"the mask is one of {', '.join(MASKS)}, not {self.mask!r}")
-
-
-def anchors(h: int, w: int, device: torch.device | None = None) -> Tensor:
-    """The positions of the checkerboard that are decoded first: bool (h, w)."""
-    return (torch.arange(h, device=device)[:, None] + torch.arange(w, device=device)) % 2 == 0
 
 
 class ChannelSlice(nn.Module):
@@ -147,32 +143,6 @@ class ContextModel(Hyperprior):
         first = torch.zeros_like(out).unflatten(1, (-1, self.config.M))[:, :, : self.config.slices[0]]  # sees nothing
         additions = [first, *(later(seen, heard) for later in self.slices)]  # (B, 1 or 2, size, h, w) each
         return out + torch.cat(additions, dim=2).flatten(1, 2)
-
-
-# --- decoding orders --------------------------------------------------------------------------
-
-
-def raster_passes(h: int, w: int) -> list[np.ndarray]:
-    """One position after the other: h w passes."""
-    return [np.array([position]) for position in range(h * w)]
-
-
-def wavefront_passes(h: int, w: int) -> list[np.ndarray]:
-    """The positions with ``column + 3 row`` = 0, 1, 2 ...: w + 3 h - 3 passes (some empty ones are left out).
-
-    A raster mask of 5 x 5 reaches two columns to the right in the row above: position (r, c) needs (r - 1, c + 2),
-    whose number is smaller by one.
-    """
-    row, column = np.divmod(np.arange(h * w), w)
-    wave = column + 3 * row
-    order = np.argsort(wave, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(wave[order])) + 1)
-
-
-def checkerboard_passes(h: int, w: int) -> list[np.ndarray]:
-    """The anchors, then the others: two passes (one for a single position)."""
-    first = anchors(h, w).flatten().numpy()
-    return [part for part in (np.flatnonzero(first), np.flatnonzero(~first)) if len(part)]
 
 
 # --- the codecs -------------------------------------------------------------------------------

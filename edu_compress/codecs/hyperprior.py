@@ -20,7 +20,7 @@ not move with μ. The probability of symbol k is that of the bin [k - 1/2, k + 1
 chosen by σ and the fractional part of μ. (If y - μ is rounded in one place and y in another, as in some public
 code, the model is trained for symbols that are never coded.) What a moving grid would give, a better reconstruction,
 the decoder gets another way: it knows μ and σ, so it moves y_hat from the middle of the bin towards its centre of mass
-(:func:`centre_of_mass`), which for a bin around zero is nearly μ; how far, is learned (``pull``).
+(:func:`.gaussians.centre_of_mass`), which for a bin around zero is nearly μ; how far, is learned (``pull``).
 
 **One model for all λ**: μ and σ are predicted in the latents' own units and multiplied by the gain; z has gains of
 its own; and the last layers get a bias that depends on λ.
@@ -59,26 +59,20 @@ from ..entropy_coding import (
 )
 from ..entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
 from ..errors import BitstreamError, SettingError
+from ..learned.density import FactorizedDensity
 from ..learned.exact import ExactLinear, exact, on_grid, relu
+from ..learned.gaussians import SMALLEST, Gaussians, centre_of_mass, gaussian_likelihood
+from ..learned.latent_codec import LatentCodec, channel_of_each, check_plausible
 from ..learned.layers import Bias, Gain, lower_bound
 from ..learned.per_picture import refine
 from ..learned.quantisation import QUANTISERS, Quantiser
-from .factorized import (
-    FactorizedConfig,
-    FactorizedDensity,
-    LatentCodec,
-    Transforms,
-    channel_of_each,
-    check_plausible,
-)
-
-SMALLEST = float(SCALES[0])
-"""Smallest σ, in quantisation steps: below it a symbol costs nothing anyhow."""
+from ..learned.transforms import Transforms
+from .factorized import FactorizedConfig
 
 
 @dataclass(frozen=True)
 class HyperpriorConfig(FactorizedConfig):
-    """Sizes and options of a :class:`Hyperprior`; ``data/recipes`` has the course's, :data:`PAPER_SCALE` a paper's.
+    """Sizes and options of a :class:`Hyperprior`; ``data/recipes`` has the course's.
 
     Attributes:
         H: channels inside h_a and h_s.
@@ -111,54 +105,6 @@ class HyperpriorConfig(FactorizedConfig):
     def views(self) -> int:
         """Numbers that :meth:`Hyperprior.view` makes of each latent."""
         return 2 if self.mean and self.logs else 1
-
-
-_PAPER = {
-    "N": 128,
-    "M": 192,
-    "dct": False,
-    "gains": 0,
-    "lowest": 0.01,
-    "highest": 0.01,
-    "H": 128,
-    "Z": 128,
-    "E": 192,
-    "logs": False,
-}
-PAPER_SCALE = HyperpriorConfig(**_PAPER, mean=False)
-"""Sizes of arXiv:1802.01436 for the lower rates (192 and 320 channels for the higher), but for h_s's last layers."""
-PAPER_MEAN_SCALE = HyperpriorConfig(**_PAPER, mean=True)
-"""The same with means, as in arXiv:1809.02736."""
-
-
-# --- Gaussians of unit bins -------------------------------------------------------------------
-
-
-def _normal_cdf(x: Tensor) -> Tensor:
-    return 0.5 * torch.erfc(-x * math.sqrt(0.5))
-
-
-def gaussian_likelihood(y: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
-    """Probability of the bin [y - 1/2, y + 1/2) under N(μ, σ²), at least 1e-9; all in steps, any common shape.
-
-    At whole y this is the probability of a symbol; at noisy y it is the density of N(μ, σ²) convolved with a unit
-    box (arXiv:1802.01436, equation 7), which is why noise can stand in for rounding.
-    """
-    distance = torch.abs(y - mu)  # the Gaussian is even: take both edges in its lower tail, where digits are kept
-    p = _normal_cdf((0.5 - distance) / sigma) - _normal_cdf((-0.5 - distance) / sigma)
-    return lower_bound(p, 1e-9)
-
-
-def centre_of_mass(k: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
-    r"""The mean of N(μ, σ²) within the bin of symbol k: the best reconstruction (least squared error) of y.
-
-    :math:`\mu - \sigma \frac{\varphi(b) - \varphi(a)}{\Phi(b) - \Phi(a)}` with the bin's edges
-    :math:`a, b = (k \mp \tfrac12 - \mu)/\sigma`, kept within the bin where both tails vanish numerically.
-    """
-    a, b = (k - 0.5 - mu) / sigma, (k + 0.5 - mu) / sigma
-    density = lambda t: torch.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)  # noqa: E731
-    mean = mu - sigma * (density(b) - density(a)) / gaussian_likelihood(k, mu, sigma)
-    return torch.minimum(torch.maximum(mean, k - 0.5), k + 0.5)
 
 
 # --- the model --------------------------------------------------------------------------------
@@ -388,38 +334,6 @@ class Latents:
 
     y: np.ndarray
     z: np.ndarray
-
-
-@dataclass(frozen=True)
-class Gaussians:
-    """Which Gaussian each symbol of y is coded with.
-
-    Attributes:
-        mean: μ in sixteenths of a step, integers (M, ...).
-        scale: σ as an index into :data:`.entropy_coding.tables.SCALES`, integers (M, ...).
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @property
-    def mu(self) -> np.ndarray:
-        """μ in steps, float64."""
-        return self.mean / FRACTIONS
-
-    @property
-    def sigma(self) -> np.ndarray:
-        """σ in steps, float64."""
-        return SCALES[self.scale]
-
-    def bits(self, symbols: np.ndarray) -> np.ndarray:
-        """What each symbol costs, -log2 of its probability in the table it is coded with (escapes: of the escape)."""
-        whole, sign, index = shifted(self.mean, self.scale)
-        values, tables, bits = sign * (symbols - whole), shifted_gaussian_tables(), np.empty(symbols.shape)
-        for i in np.unique(index):
-            here = index == i
-            bits[here] = tables[i].bits(tables[i].symbols(values[here]))
-        return bits
 
 
 ALL = slice(None)

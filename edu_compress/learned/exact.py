@@ -94,7 +94,7 @@ def exact(network: nn.Sequential) -> ExactNetwork:
         network: convolutions, transposed convolutions and ReLUs; it is not changed.
 
     Raises:
-        CodecError: with these weights a sum could be too large to be exact.
+        CodecError: with these weights a sum could be too large to be exact, or a layer is of another kind.
     """
     network = copy.deepcopy(network).double().requires_grad_(False).eval()
     for layer in network:
@@ -102,13 +102,15 @@ def exact(network: nn.Sequential) -> ExactNetwork:
             parameter.copy_(on_grid(parameter, WEIGHT_BITS))
         if isinstance(layer, nn.Conv2d):
             check_exact(layer.weight, layer.bias)
-        if isinstance(layer, nn.ConvTranspose2d):
+        elif isinstance(layer, nn.ConvTranspose2d):
             check_exact(layer.weight.transpose(0, 1), layer.bias)
+        elif not isinstance(layer, nn.ReLU):  # such as a softmax, whose exp is another one on every machine
+            raise CodecError(f"A layer {type(layer).__name__} cannot be computed exactly; use convolutions and ReLUs.")
     return ExactNetwork(network)
 
 
 def check_exact(weight: Tensor, bias: Tensor) -> None:
     """Raise :class:`CodecError` if a sum of products could reach 2^53 steps of the grid: (out, in, ...), (out,)."""
-    largest = weight.abs().flatten(1).sum(1) * LIMIT + bias.abs()  # of each output
+    largest = weight.abs().flatten(1).sum(1) * LIMIT + (0.0 if bias is None else bias.abs())  # of each output
     if not largest.max() < 2.0 ** (53 - ACTIVATION_BITS - WEIGHT_BITS):
         raise CodecError("These weights are too large for exact arithmetic (a sum could pass 2^53); train them again.")

@@ -35,12 +35,12 @@ import torch
 from torch import Tensor, nn
 
 from .. import metrics
-from ..codecs.factorized import STRIDE, Transforms
 from ..codecs.hyperprior import Hyperprior
 from ..datasets import PictureSet
 from ..errors import SettingError
 from ..learned import pretrained
 from ..learned.quantisation import QUANTISERS
+from ..learned.transforms import STRIDE, Transforms
 from .crops import Pack, centre_crops, send
 from .precision import set_precision
 from .recipe import Recipe, check_types

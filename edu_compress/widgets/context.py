@@ -29,9 +29,10 @@ import torch
 import traitlets
 
 from .. import images, plots
-from ..codecs.context import ContextCodec, anchors
-from ..codecs.factorized import STRIDE
+from ..codecs.context import ContextCodec
 from ..codecs.hyperprior import HyperpriorCodec
+from ..learned.orders import anchors
+from ..learned.transforms import STRIDE
 from ..registry import open_codec
 from ._core import LessonWidget, PhotoChooser, figure_pixels, small_png, to_png
 

@@ -30,7 +30,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from .. import files, images, metrics, plots
-from ..codecs.factorized import STRIDE, FactorizedCodec
+from ..codecs.factorized import FactorizedCodec
+from ..learned.transforms import STRIDE
 from ..rate_distortion import lagrangian
 from ..registry import open_codec
 from ._core import (

@@ -27,8 +27,11 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from .. import images, metrics, plots
-from ..codecs.factorized import STRIDE, FactorizedCodec, LatentCodec
-from ..codecs.hyperprior import Gaussians, HyperpriorCodec, Latents, gaussian_likelihood
+from ..codecs.factorized import FactorizedCodec
+from ..codecs.hyperprior import HyperpriorCodec, Latents
+from ..learned.gaussians import Gaussians, gaussian_likelihood
+from ..learned.latent_codec import LatentCodec
+from ..learned.transforms import STRIDE
 from ..registry import open_codec
 from ._core import (
     LessonWidget,

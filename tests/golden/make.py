@@ -18,8 +18,8 @@ sys.path.insert(0, str(GOLDEN.parent))
 from small_models import TRAINING_PHOTO, model_of, picture  # noqa: E402
 from test_exactness import LAMBDAS, NAMES, golden_codec, symbols_digest  # noqa: E402
 
-from edu_compress.learned import pretrained  # noqa: E402
 from edu_compress.codecs.factorized import FactorizedConfig, FactorizedPrior  # noqa: E402
+from edu_compress.learned import pretrained  # noqa: E402
 
 
 def fresh_model(name: str) -> torch.nn.Module:
