@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from edu_compress import datasets, images, training
+from edu_compress import datasets, images, registry, training
 from edu_compress.codecs.factorized import FactorizedPrior
 from edu_compress.errors import SettingError
 from edu_compress.learned import pretrained
@@ -274,8 +274,14 @@ def test_recipes_that_contradict_themselves_are_refused(change, message):
 # --- strangers: what the interface is for -----------------------------------------------------
 
 
+def register_ladder(monkeypatch):
+    """A model of somebody else, as :func:`registry.register` takes it."""
+    entry = registry.Entry("ladder", f"{__name__}:Ladder", "rungs", ".ladder", "a toy", model=f"{__name__}:Ladder")
+    monkeypatch.setitem(registry._entries, "ladder", entry)
+
+
 def test_a_model_whose_loss_the_task_does_not_know_is_refused(pictures, monkeypatch):
-    monkeypatch.setitem(pretrained.MODELS, "ladder", f"{__name__}:Ladder")
+    register_ladder(monkeypatch)
     recipe = dataclasses.replace(TINY, model="ladder", config={})
     with pytest.raises(SettingError, match="task 'rate_distortion' has no loss for the model 'ladder'"):
         train(recipe, pictures)
@@ -330,7 +336,7 @@ class Progressive(Task):
 
 
 def test_a_model_without_lambda_is_trained_by_the_same_loop(pictures, tmp_path, monkeypatch):
-    monkeypatch.setitem(pretrained.MODELS, "ladder", f"{__name__}:Ladder")
+    register_ladder(monkeypatch)
     monkeypatch.setitem(training.TASKS, "progressive", f"{__name__}:Progressive")
     task = {"kind": "progressive"}
     recipe = Recipe("ladder", "ladder", 40, task=task, batch=4, crop=36, held_out=1, rate=0.01, validate_every=10)

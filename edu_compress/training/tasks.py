@@ -301,11 +301,11 @@ class RateDistortion(Task):
     def validate(self) -> dict[str, Any]:
         """Code the held-out pictures with real rounding, at four λ."""
         low, high = self.trained.lam_range
-        points = [self._validation_point(lam) for lam in np.geomspace(low, high, 4 if low < high else 1).tolist()]
+        points = [self.validation_point(lam) for lam in np.geomspace(low, high, 4 if low < high else 1).tolist()]
         return {"loss": round(float(np.mean([point.pop("loss") for point in points])), 4), "points": points}
 
     @torch.no_grad()
-    def _validation_point(self, lam: float) -> dict[str, float]:
+    def validation_point(self, lam: float) -> dict[str, float]:
         results = []
         for x in self.held_out:
             x, lams = x.to(self.device), torch.full((1,), lam, device=self.device)

@@ -77,6 +77,7 @@ def joined(device: torch.device) -> Iterator[Team]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), size)
+        dist.barrier()  # all leave together: libraries abort a process whose partner is gone
     finally:
         dist.destroy_process_group()
 
