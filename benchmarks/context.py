@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from edu_compress import images, open_codec
-from edu_compress.hyperprior import HyperpriorCodec
+from edu_compress.codecs.hyperprior import HyperpriorCodec
 
 WIDTH, HEIGHT, RUNS = 768, 512, 5
 INSTALL = "pip install --editable '.[bench-peers]' && pip install --no-deps compressai  # it asks for NumPy 1"

@@ -17,8 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, datasets, files, images, metrics, pretrained, registry
+from . import __version__, datasets, files, images, metrics, registry
 from .errors import CodecError, SettingError
+from .learned import pretrained
 
 _DESCRIPTION = """\
 Learned image compression, built step by step. The lessons teach how these codecs work;
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", required=True, metavar="FOLDER", help="the pictures to learn from")
     train.add_argument("--out", metavar="FOLDER", help="for checkpoint, weights and card (default: runs/NAME)")
     train.add_argument("--steps", type=int, metavar="N", help="make N steps altogether instead of the recipe's")
+    train.add_argument("--batch", type=int, metavar="N", help="crops in a step instead of the recipe's")
     train.add_argument(
         "--minutes", type=float, metavar="M",
         help="be finished within M minutes: the schedule follows the clock instead of counting steps",
@@ -225,7 +227,7 @@ def _train(options: argparse.Namespace) -> int:
     from . import training  # here: torch takes seconds to load
 
     recipe = training.read_recipe(options.recipe)
-    given = {name: getattr(options, name) for name in ("steps", "minutes", "start", "first_step")}
+    given = {name: getattr(options, name) for name in ("steps", "batch", "minutes", "start", "first_step")}
     recipe = dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     out = Path(options.out) if options.out else Path("runs") / recipe.name
@@ -247,9 +249,11 @@ def _train(options: argparse.Namespace) -> int:
         print(f"{out / training.CHECKPOINT} is its checkpoint; the same command with --resume goes on from there")
     elif first:
         for point in run.curve[-1]["points"]:
-            print(f"λ {point['lam']:<8.4g} {point['estimated_bpp']:.3f} bpp (estimated)  {point['psnr']:.2f} dB")
+            print("   ".join(f"{name} {value:<8.4g}" for name, value in point.items()).rstrip())
         print(f"{out / recipe.name}.safetensors: {run.card['bytes']:,} bytes, {run.minutes:.1f} minutes")
         print(f"To use these weights, set EDU_COMPRESS_WEIGHTS={out}")
+    if first:
+        print(f"{run.step - recipe.first_step:,} steps, {run.speed:.3g} Mpixel/s")
     return 130 if run.interrupted else 0
 
 

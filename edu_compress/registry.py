@@ -156,20 +156,20 @@ _entries: dict[str, Entry] = {entry.name: entry for entry in (
         Style("HEVC (x265)", BLACK, "s", "--"), signature=b"ftyphei", signature_at=4,
     ),
     Entry(
-        "factorized", ".factorized:FactorizedCodec", _LAMBDA, ".edc", "learned transforms, one prior; lesson 05",
-        Style("factorised prior", SKY, "o", "-"), model=".factorized:FactorizedPrior",
+        "factorized", ".codecs.factorized:FactorizedCodec", _LAMBDA, ".edc", "learned transforms, one prior; lesson 05",
+        Style("factorised prior", SKY, "o", "-"), model=".codecs.factorized:FactorizedPrior",
     ),
     Entry(
-        "hyperprior", ".hyperprior:HyperpriorCodec", _LAMBDA, ".edc", "side information: μ, σ; lesson 06",
-        Style("hyperprior", BLUE, "s", "-"), model=".hyperprior:Hyperprior",
+        "hyperprior", ".codecs.hyperprior:HyperpriorCodec", _LAMBDA, ".edc", "side information: μ, σ; lesson 06",
+        Style("hyperprior", BLUE, "s", "-"), model=".codecs.hyperprior:Hyperprior",
     ),
     Entry(
-        "context", ".context:ContextCodec", _LAMBDA, ".edc", "autoregressive context, wavefronts; lesson 07",
-        Style("autoregressive", GREEN, "D", "-"), model=".context:ContextModel",
+        "context", ".codecs.context:ContextCodec", _LAMBDA, ".edc", "autoregressive context, wavefronts; lesson 07",
+        Style("autoregressive", GREEN, "D", "-"), model=".codecs.context:ContextModel",
         reads={"context-raster": {"order": "raster"}},
     ),
     Entry(
-        "checkerboard", ".context:CheckerboardCodec", _LAMBDA, ".edc", "context in two passes; lesson 07",
+        "checkerboard", ".codecs.context:CheckerboardCodec", _LAMBDA, ".edc", "context in two passes; lesson 07",
         Style("checkerboard", GREEN, "X", "--"),
     ),
     Entry(

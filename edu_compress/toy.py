@@ -20,7 +20,7 @@ Invariants: the gradient of one codec's loss touches no other codec; ``measure(c
 a file would cost and give.
 
 References: the toy source and its figure are an idea of Ballé et al., "Nonlinear transform coding",
-arXiv:2007.03034, section II; the quantisers stand in :mod:`edu_compress.quantisation`.
+arXiv:2007.03034, section II; the quantisers stand in :mod:`edu_compress.learned.quantisation`.
 
 Taught in lesson 05.
 """
@@ -36,8 +36,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from .factorized import FactorizedDensity
-from .quantisation import QUANTISERS, Quantiser, soft_rounding
+from .codecs.factorized import FactorizedDensity
+from .learned.quantisation import QUANTISERS, Quantiser, soft_rounding
 
 LAMBDAS: tuple[float, ...] = tuple(float(f"{lam:.2g}") for lam in np.geomspace(0.3, 30, 7))
 """Of the codecs that are trained side by side, unless others are asked for; in bits per unit of squared distance."""

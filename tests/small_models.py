@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from edu_compress import images
-from edu_compress.context import CheckerboardCodec, ContextCodec, ContextConfig, ContextModel
-from edu_compress.factorized import LatentCodec
-from edu_compress.hyperprior import Hyperprior, HyperpriorCodec, HyperpriorConfig
+from edu_compress.codecs.context import CheckerboardCodec, ContextCodec, ContextConfig, ContextModel
+from edu_compress.codecs.hyperprior import Hyperprior, HyperpriorCodec, HyperpriorConfig
+from edu_compress.learned.latent_codec import LatentCodec
 
 TRAINING_PHOTO = LatentCodec.pixels(images.sample("coffee")[:384, :576])
 """From which DCT filters are chosen: (1, 3, 384, 576) in [0, 1]."""
@@ -35,16 +35,23 @@ def lively(model: Hyperprior, seed: int = 0) -> Hyperprior:
             p.add_(0.3 * torch.randn_like(p))
         if isinstance(model, ContextModel):
             nn.init.normal_(model.join_context.weight, std=2 / model.config.C**0.5)
+            for later in model.slices:
+                nn.init.normal_(later.out.weight, std=0.7 / model.config.C_s**0.5)
+        if model.residual is not None:
+            nn.init.normal_(model.residual.layers[-1].weight, std=0.7 / model.config.L**0.5)
     return model.eval()
 
 
 def model_of(name: str, seed: int = 0, **changes) -> Hyperprior:
-    """A small lively model: "hyperprior", "scale_hyperprior", "context" or "checkerboard"."""
+    """A small lively model, named as in :data:`CODECS`; the sliced ones have latent residual prediction, too."""
     torch.manual_seed(seed)
     if name in ("hyperprior", "scale_hyperprior"):
         return lively(Hyperprior(HyperpriorConfig(**{**SMALL, "mean": name == "hyperprior", **changes})), seed)
-    mask = "raster" if name == "context" else "checkerboard"
-    return lively(ContextModel(ContextConfig(**{**SMALL, "C": 8, "mask": mask, **changes})), seed)
+    config = {**SMALL, "C": 8, "C_s": 12, "mask": "raster" if name.startswith("context") else "checkerboard", **changes}
+    if name.endswith("-sliced"):
+        M = config["M"]
+        config = {"slices": (M // 16, 3 * M // 16, M // 4, M // 2), "L": 6, **config}  # 1, 3, 4 and 8 channels of 16
+    return lively(ContextModel(ContextConfig(**config)), seed)
 
 
 CODECS = {
@@ -52,6 +59,8 @@ CODECS = {
     "scale_hyperprior": HyperpriorCodec,
     "context": ContextCodec,
     "checkerboard": CheckerboardCodec,
+    "context-sliced": ContextCodec,
+    "checkerboard-sliced": CheckerboardCodec,
 }
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from edu_compress import checks, layers
-from edu_compress.layers import checkerboard_mask
+from edu_compress import checks
+from edu_compress.learned import layers
+from edu_compress.learned.layers import checkerboard_mask
 
 NAMES = ("raster_mask", "chain_rule_bits", "conv_macs", "checkerboard_context", "wave_slope", "earliest_pass")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from edu_compress import checks
-from edu_compress.quantisation import straight_through_round
+from edu_compress.learned.quantisation import straight_through_round
 
 NAMES = ("noisy_density", "straight_through", "bits_from_cdf", "gdn", "gain", "best_step")
 

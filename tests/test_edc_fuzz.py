@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_models import codec_of
 
 from edu_compress import BitstreamError, CodecError, images, registry
 from edu_compress.container import Container
@@ -25,13 +26,13 @@ FILES = 2000  # damaged files for each codec
 SECONDS = 10.0  # of processor time for one file: a bound against attacks, not a benchmark; most take 10 ms
 MEGABYTES = 200
 
-EDC = [entry.name for entry in registry.entries().values() if entry.suffix == ".edc"]
+EDC = [*(entry.name for entry in registry.entries().values() if entry.suffix == ".edc"), "context-sliced"]
 
 
 @pytest.fixture(scope="module", params=EDC)
 def one(request):
     """(the codec, some of its files)."""
-    opened = registry.quick(request.param)
+    opened = codec_of(request.param) if request.param == "context-sliced" else registry.quick(request.param)
     photograph = images.sample("coffee")[100:124, 200:240]
     pictures = [photograph, photograph[:1, :1], np.full((17, 9, 3), 255, np.uint8)]
     settings = (opened.settings[0], opened.settings[-1])

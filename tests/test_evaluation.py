@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import spy
 
-from edu_compress import evaluation, images, metrics, open_codec, pretrained, rate_distortion, registry
+from edu_compress import evaluation, images, metrics, open_codec, rate_distortion, registry
 from edu_compress.cli import main
 from edu_compress.datasets import manifest_hash
 from edu_compress.errors import CodecError, ImageError, SettingError
+from edu_compress.learned import pretrained
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edu_compress.errors import CodecError
-from edu_compress.exact import ACTIVATION_BITS, LIMIT, WEIGHT_BITS, ExactLinear, activation, exact, on_grid
+from edu_compress.learned.exact import ACTIVATION_BITS, LIMIT, WEIGHT_BITS, ExactLinear, activation, exact, on_grid
 
 numbers = st.floats(-1e5, 1e5)
 
@@ -219,3 +219,11 @@ def test_many_weights_are_as_large_as_a_few_large_ones(layer):
 def test_a_bias_counts_too():
     with pytest.raises(CodecError, match="too large"):
         ExactLinear(torch.tensor([[2.0**14]]), torch.tensor([2.0**27]))
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Softmax(dim=1), nn.Linear(2, 2), nn.Sigmoid()], ids=lambda layer: type(layer).__name__
+)
+def test_layers_that_are_not_known_to_be_exact_are_refused(layer):
+    with pytest.raises(CodecError, match=f"A layer {type(layer).__name__} cannot be computed exactly"):
+        exact(nn.Sequential(nn.Conv2d(2, 2, 1), layer))

@@ -9,7 +9,8 @@ from elsewhere import NO_EXTRAS, run_python
 from small_models import TRAINING_PHOTO
 
 from edu_compress import BitstreamError, SettingError, images, metrics
-from edu_compress.factorized import PAPER, FactorizedCodec, FactorizedConfig, FactorizedDensity, FactorizedPrior
+from edu_compress.codecs.factorized import PAPER, FactorizedCodec, FactorizedConfig, FactorizedPrior
+from edu_compress.learned.density import FactorizedDensity
 
 CONFIG = FactorizedConfig(N=8, M=48)
 

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -51,12 +52,15 @@ def test_a_symbolic_link_stays_a_link(tmp_path):
     assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"new"
 
 
-def test_a_folder_a_device_and_a_missing_folder_are_refused(tmp_path):
-    for path in (tmp_path, os.devnull, tmp_path / "no" / "file"):
+def test_a_folder_a_device_and_a_missing_folder_are_refused(tmp_path, monkeypatch):
+    device = tmp_path / "device"
+    device.touch()
+    monkeypatch.setattr(Path, "is_file", lambda path: False)  # never a real one: a failing test would replace it
+    for path in (tmp_path, device, tmp_path / "no" / "file"):
         with pytest.raises(CodecError, match="Cannot write") as error:
             files.write_atomically(path, b"x")
         assert str(error.value).endswith(".")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [device]
 
 
 def test_a_folder_is_made_with_those_around_it_and_may_be_there_already(tmp_path):

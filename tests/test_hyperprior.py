@@ -14,19 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_models import CODECS, codec_of, model_of, picture
 
-from edu_compress import BitstreamError, CodecError, SettingError, hyperprior, metrics, registry
+from edu_compress import BitstreamError, CodecError, SettingError, metrics, registry
+from edu_compress.codecs import hyperprior
+from edu_compress.codecs.hyperprior import Hyperprior, HyperpriorCodec, HyperpriorConfig
 from edu_compress.container import Container
 from edu_compress.entropy_coding.tables import SCALES, shifted, shifted_gaussian_tables
-from edu_compress.hyperprior import (
-    PAPER_MEAN_SCALE,
-    PAPER_SCALE,
-    Gaussians,
-    Hyperprior,
-    HyperpriorCodec,
-    centre_of_mass,
-    gaussian_likelihood,
-)
-from edu_compress.quantisation import hard_rounding
+from edu_compress.learned.gaussians import Gaussians, centre_of_mass, gaussian_likelihood
+from edu_compress.learned.quantisation import hard_rounding
 from edu_compress.training import rate_distortion_loss
 
 SIZES = [(1, 1), (1, 70), (65, 1), (16, 16), (17, 33), (64, 64), (100, 70)]
@@ -119,13 +113,16 @@ def test_forward_follows_the_convention_of_the_field(name, changes):
     assert not missing
 
 
-@pytest.mark.parametrize("config", [PAPER_SCALE, PAPER_MEAN_SCALE], ids=["scale", "mean-scale"])
-def test_the_sizes_of_the_papers_work(config):
+@pytest.mark.parametrize("mean", [False, True], ids=["scale", "mean-scale"])
+def test_it_works_without_the_additions_of_the_course(mean):
+    """No DCT, no gains, no logarithms, z at a quarter of y's positions in each direction: as in the papers."""
     torch.manual_seed(0)
-    small = HyperpriorCodec("paper", Hyperprior(config))
-    assert small.model.g_a[-1].out_channels == 192 and small.model.h_s[0].in_channels == 128
+    config = {"N": 8, "M": 12, "dct": False, "gains": 0, "lowest": 0.01, "highest": 0.01, "S": 4, "logs": False}
+    small = HyperpriorCodec("plain", Hyperprior(HyperpriorConfig(**config, H=8, Z=6, E=12, mean=mean)))
     photo = picture(40, 50)
     data = small.encode(photo, 0.01)
+    _, latents, _ = small.read(data)
+    assert latents.y.shape == (12, 3, 4) and latents.z.shape == (6, 1, 1)
     assert small.decode(data).shape == photo.shape
 
 
@@ -158,6 +155,35 @@ def test_pulling_to_the_centre_of_mass_makes_the_latents_better():
     k = torch.round(y)
     pulled = model.reconstruction(k, mu, sigma, torch.tensor([0.01]))
     assert (pulled - y).square().mean() < 0.95 * (k - y).square().mean()
+
+
+@pytest.mark.parametrize("changes", [{}, {"mean": False}, NO_GAINS], ids=["default", "no means", "one λ"])
+def test_latent_residual_prediction_moves_what_is_decoded_by_at_most_half_a_step(changes):
+    model = model_of("hyperprior", L=6, **changes)
+    without = model_of("hyperprior", **changes)
+    without.load_state_dict(model.state_dict(), strict=False)
+    k, lam = torch.randint(-5, 6, (1, 16, 4, 5)).float(), torch.tensor([0.01])
+    mu, sigma = torch.randn(2, 1, 16, 4, 5).exp()
+    moved = model.reconstruction(k, mu, sigma, lam) - without.reconstruction(k, mu, sigma, lam)
+    assert 0.05 < moved.abs().mean() < 0.5
+    with torch.no_grad():
+        model.residual.layers[-1].bias.fill_(100)
+    moved = model.reconstruction(k, mu, sigma, lam) - without.reconstruction(k, mu, sigma, lam)
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.5))  # however large its weights are
+    fresh = Hyperprior(replace(model.config))
+    assert (fresh.residual(torch.randn(1, fresh.residual.layers[0].in_channels, 4, 5)) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["hyperprior", "context-sliced"])
+def test_latent_residual_prediction_changes_the_picture_but_not_the_file(name):
+    small, photo = codec_of(name, L=6), picture(40, 50)
+    data = small.encode(photo, 0.01)
+    decoded = small.decode(data)
+    with torch.no_grad():
+        for p in small.model.residual.parameters():
+            p.neg_()
+    assert small.encode(photo, 0.01) == data
+    assert metrics.mse(small.decode(data), decoded) > 1
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -368,7 +394,7 @@ def test_a_last_symbol_may_be_number_0_of_its_table(monkeypatch):
 
 def test_the_codecs_are_in_the_registry():
     for name, small in CODECS.items():
-        if name != "scale_hyperprior":
+        if name in registry.entries():
             assert registry.find(name).load() is small and small.name == name
 
 

@@ -10,10 +10,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edu_compress"
 FLOORS = [
     ["errors", "files", "images", "metrics", "dct", "container", "registry", "rate_distortion", "datasets"],
     ["entropy_coding"],
-    # what learned codecs share: comes together in learned/
-    ["learned", "exact", "layers", "quantisation", "pretrained", "per_picture", "growing"],
-    ["codecs", "factorized", "hyperprior", "context"],
-    ["training", "soap", "evaluation", "vae", "toy"],
+    ["learned"],
+    ["codecs"],
+    ["training", "evaluation", "vae", "toy"],
     ["plots", "widgets", "checks", "cli"],
 ]
 """Lowest first; a folder's name stands for all in it. Modules of one floor may import one another."""

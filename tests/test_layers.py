@@ -1,9 +1,20 @@
 """GDN against its formula, the DCT path against orthonormality, gains against their definition."""
 
 import numpy as np
+import pytest
 import torch
 
-from edu_compress.layers import GDN, Gain, LinearPath, ResidualBlock, dct_filters, lower_bound
+from edu_compress.learned.layers import (
+    GDN,
+    Gain,
+    LinearPath,
+    MaskedConv2d,
+    ResidualBlock,
+    checkerboard_mask,
+    dct_filters,
+    lower_bound,
+    raster_mask,
+)
 
 
 def test_gdn_is_the_formula_of_the_paper():
@@ -55,6 +66,27 @@ def test_all_filters_together_lose_nothing_and_fewer_keep_the_strongest():
         errors.append((path.synthesis(path.analysis(smooth)) - smooth).square().mean().item())
         assert (path.deviation.diff() <= 0).all()
     assert errors[0] < 1e-6 < errors[1] < errors[2]
+
+
+def test_the_synthesis_of_the_linear_path_is_the_transposed_convolution():
+    torch.manual_seed(0)
+    path, y = LinearPath(5), torch.randn(2, 5, 3, 4)
+    path.filters.normal_()
+    transposed = torch.nn.functional.conv_transpose2d(y, path.filters, stride=16)
+    torch.testing.assert_close(path.synthesis(y), transposed, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [3, 5, 7])
+@pytest.mark.parametrize("make_mask", [raster_mask, checkerboard_mask, lambda k: raster_mask(k).flip(0)])
+def test_a_masked_convolution_is_a_convolution_with_zeros_in_its_kernel(make_mask, k):
+    torch.manual_seed(0)
+    layer, x = MaskedConv2d(3, 4, make_mask(k)), torch.randn(2, 3, 6, 5)
+    kernel = torch.zeros(4, 3, k, k)
+    kernel[:, :, layer.mask] = layer.weight.detach()
+    with torch.no_grad():
+        layer.bias.normal_()
+    expected = torch.nn.functional.conv2d(x, kernel, layer.bias, padding=k // 2)
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_gain_starts_at_the_high_rate_optimum_and_grows_with_lambda():

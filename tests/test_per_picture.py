@@ -5,10 +5,11 @@ import pytest
 import torch
 from small_models import CODECS, codec_of, model_of, picture
 
-from edu_compress import SettingError, images, metrics, open_codec, per_picture
+from edu_compress import SettingError, images, metrics, open_codec
 from edu_compress.cli import main
-from edu_compress.hyperprior import HyperpriorCodec, Latents
-from edu_compress.per_picture import Refinement, annealed, refine, soft_rounding_with_noise
+from edu_compress.codecs.hyperprior import HyperpriorCodec, Latents
+from edu_compress.learned import per_picture
+from edu_compress.learned.per_picture import Refinement, annealed, refine, soft_rounding_with_noise
 
 NO_GAINS = {"gains": 0, "dct": False, "lowest": 0.01, "highest": 0.01}
 

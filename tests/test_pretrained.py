@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
-from edu_compress import pretrained
 from edu_compress.cli import main
 from edu_compress.errors import CodecError, SettingError
+from edu_compress.learned import pretrained
 
 CONFIG = {"N": 4, "M": 8, "gains": 4}
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edu_compress.quantisation import QUANTISERS, soft_round, soft_round_inverse, soft_rounding
+from edu_compress.learned.quantisation import QUANTISERS, soft_round, soft_round_inverse, soft_rounding
 
 Y = torch.linspace(-3.3, 3.3, 4001, dtype=torch.float64)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from edu_compress import toy
-from edu_compress.quantisation import QUANTISERS
+from edu_compress.learned.quantisation import QUANTISERS
 
 
 @pytest.fixture(scope="module")

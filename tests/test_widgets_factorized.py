@@ -14,7 +14,7 @@ from PIL import Image
 from small_models import TRAINING_PHOTO
 
 from edu_compress import images, metrics, open_codec, plots, widgets
-from edu_compress.factorized import FactorizedCodec, FactorizedConfig, FactorizedPrior
+from edu_compress.codecs.factorized import FactorizedCodec, FactorizedConfig, FactorizedPrior
 from edu_compress.widgets._core import to_png
 
 

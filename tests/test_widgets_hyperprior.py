@@ -11,7 +11,7 @@ from PIL import Image
 from small_models import SMALL, TRAINING_PHOTO, codec_of
 
 from edu_compress import images, metrics, widgets
-from edu_compress.factorized import FactorizedCodec, FactorizedConfig, FactorizedPrior
+from edu_compress.codecs.factorized import FactorizedCodec, FactorizedConfig, FactorizedPrior
 from edu_compress.widgets.hyperprior import allocate
 
 PHOTO = images.sample("coffee")[100:250, 100:330]  # 10 x 15 positions, the last ones not whole

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..layers import checkerboard_mask
-from ..layers import raster_mask as right_mask
+from ..learned.layers import checkerboard_mask
+from ..learned.layers import raster_mask as right_mask
 from ._core import Wrong, exercise, expect, expect_array, expect_number, expect_right
 
 

@@ -55,14 +55,13 @@ def _constriction_model(table: Table) -> constriction.stream.model.Categorical:
     return constriction.stream.model.Categorical((table.widths - 1).astype(np.float64), perfect=False)
 
 
-def _by_table(indexes: np.ndarray) -> tuple[np.ndarray, list[tuple[int, slice]]]:
-    """Return the order that sorts indexes (int [n]), equal ones in their own order, and (index, its slice) for each."""
+def _by_table(indexes: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """Return the order that sorts indexes (int [n]), equal ones in their own order, and (index, begin, end) of each."""
     small = indexes.astype(np.uint16) if indexes.max(initial=0) < 1 << 16 else indexes  # NumPy sorts these by digits
     order = np.argsort(small, kind="stable")
-    sorted_indexes = small[order]
-    bounds = [0, *(np.flatnonzero(sorted_indexes[1:] != sorted_indexes[:-1]) + 1).tolist(), len(indexes)]
-    slices = [slice(begin, end) for begin, end in zip(bounds, bounds[1:], strict=False) if end > begin]
-    return order, [(int(sorted_indexes[part.start]), part) for part in slices]
+    in_order = small[order]
+    begin = [0, *(np.flatnonzero(in_order[1:] != in_order[:-1]) + 1).tolist()][: len(indexes)]
+    return order, list(zip(in_order[begin].tolist(), begin, [*begin[1:], len(indexes)], strict=False))
 
 
 class FastEncoder:
@@ -87,12 +86,12 @@ class FastEncoder:
         values, indexes = np.asarray(values, dtype=np.int64).ravel(), np.asarray(indexes).ravel()
         order, groups = _by_table(indexes)
         values = values[order]
-        for index, part in groups:
-            table = tables[index]
-            symbols = table.symbols(values[part])
+        for index, begin, end in groups:
+            table, part = tables[index], values[begin:end]
+            symbols = table.symbols(part)
             self._groups.append((symbols, table))
             if table.escape:
-                self._escapes(values[part][symbols == len(table) - 1], table)
+                self._escapes(part[symbols == len(table) - 1], table)
 
     def _escapes(self, values: np.ndarray, table: Table) -> None:
         """Elias-gamma codes, plane by plane: all classes, then the highest bit of all numbers, then the next ..."""
@@ -164,24 +163,24 @@ class FastDecoder:
         indexes = np.asarray(indexes)
         order, groups = _by_table(indexes.ravel())
         in_order = np.empty(indexes.size, dtype=np.int64)
-        for index, part in groups:
+        for index, begin, end in groups:  # there are tens of thousands in a picture, often of a single value
             table = tables[index]
-            symbols = self._symbols(part.stop - part.start, table)
-            in_order[part] = table.first + symbols
-            if table.escape:
-                escaped = symbols == len(table) - 1
-                if escaped.any():
-                    in_order[part][escaped] = self._escapes(int(escaped.sum()), table)
+            symbols, last = self._symbols(end - begin, table), len(table) - 1
+            in_order[begin:end] = table.first + symbols
+            if table.escape and last in symbols.tolist():  # for few symbols, faster than to compare in NumPy
+                escaped = symbols == last
+                in_order[begin:end][escaped] = self._escapes(int(escaped.sum()), table)
         values = np.empty(indexes.size, dtype=np.int64)
         values[order] = in_order
         return values.reshape(indexes.shape)
 
     def _symbols(self, count: int, table: Table) -> np.ndarray:
+        """int32 [count]."""
         if self._number() == (0, 0):
             self._from_nothing += count
         if self._ours:
-            return np.array([self._ours.decode(table) for _ in range(count)], dtype=np.int64)
-        return self._coder.decode(_constriction_model(table), count).astype(np.int64)
+            return np.array([self._ours.decode(table) for _ in range(count)], dtype=np.int32)
+        return self._coder.decode(_constriction_model(table), count)
 
     def _escapes(self, count: int, table: Table) -> np.ndarray:
         extra = self._symbols(count, _CLASS)

@@ -20,6 +20,7 @@ import numpy as np
 # ln 2 in two parts, the first with trailing zeros, so that k · _LN2_HIGH is exact for every exponent k
 _LN2_HIGH = float.fromhex("0x1.62e42fefap-1")
 _LN2_LOW = float.fromhex("0x1.cf79abc9e3b39p-40")
+_LOG_TERMS = [1 / n for n in range(25, 0, -2)]
 _EXP_TERMS = [1 / math.factorial(n) for n in range(14)]  # quotients of integers below 2^53: one rounding each
 _TWO_OVER_SQRT_PI = 1.1283791670955126
 _SQRT_HALF = 0.7071067811865476
@@ -49,8 +50,9 @@ def log(x: np.ndarray | float) -> np.ndarray:
     s = (m - 1) / (m + 1)
     square = s * s
     total = np.zeros_like(s)
-    for n in range(25, 0, -2):
-        total = total * square + 1 / n
+    for term in _LOG_TERMS:  # Horner's rule, in place: this function makes no new array for each term
+        total *= square
+        total += term
     return (k * _LN2_HIGH + 2 * s * total) + k * _LN2_LOW
 
 

@@ -16,12 +16,10 @@ end, in one go: g_s looks at all positions.)
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anywidget
 import ipywidgets as W
@@ -29,12 +27,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import traitlets
-from torch import Tensor
 
 from .. import images, plots
-from ..context import ContextCodec, anchors
-from ..factorized import STRIDE
-from ..hyperprior import ExactPrior, Gaussians, HyperpriorCodec
+from ..codecs.context import ContextCodec
+from ..codecs.hyperprior import HyperpriorCodec
+from ..learned.orders import anchors
+from ..learned.transforms import STRIDE
 from ..registry import open_codec
 from ._core import LessonWidget, PhotoChooser, figure_pixels, small_png, to_png
 
@@ -61,7 +59,8 @@ class Order:
         title: what it is called.
         data, decoded: the file, and its picture (uint8 [H, W, 3]).
         passes: the positions that were decoded together, numbered in raster order, first to last.
-        begun, ended: when each pass began and ended; before the first, z is decoded and h_s runs.
+        begun: when the first pass began; before, z is decoded and h_s runs.
+        ended: when each pass ended.
         total: when the picture was ready; after the last pass, g_s runs.
         sees: what the context model sees: (row, column) from the position itself, (n, 2).
         blind: the positions at which it sees nothing: bool [h, w].
@@ -71,7 +70,7 @@ class Order:
     data: bytes
     decoded: np.ndarray
     passes: list[np.ndarray]
-    begun: np.ndarray
+    begun: float
     ended: np.ndarray
     total: float
     sees: np.ndarray
@@ -91,27 +90,6 @@ class Order:
         return [(row, column) for row, column in seen if 0 <= row < h and 0 <= column < w]
 
 
-class Stopwatch:
-    """Stands in for a codec's prior while it decodes, and notes when each pass begins and ends."""
-
-    def __init__(self, prior: ExactPrior):
-        self.prior = prior
-        self.passes, self.begun, self.ended = [], [], []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.prior, name)
-
-    def gaussians(self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float) -> Gaussians:
-        self.begun.append(time.perf_counter())
-        return self.prior.gaussians(features, canvas, positions, lam)
-
-    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float) -> None:
-        """What a decoder does last in a pass."""
-        self.prior.note(canvas, positions, y, lam)
-        self.ended.append(time.perf_counter())
-        self.passes.append(positions)
-
-
 def measure(codec: HyperpriorCodec, image: np.ndarray, lam: float, runs: int = RUNS) -> Order:
     """Code the picture and decode its file a few times; return the fastest run."""
     data = codec.encode(image, lam)
@@ -119,20 +97,21 @@ def measure(codec: HyperpriorCodec, image: np.ndarray, lam: float, runs: int = R
 
 
 def _decode(codec: HyperpriorCodec, data: bytes) -> Order:
-    watched, watch = copy.copy(codec), Stopwatch(codec.prior)
-    watched.prior = watch
+    passes, ended = [], []
     start = time.perf_counter()
-    container, latents, gaussians = watched.read(data)
-    decoded = watched.reconstruct(latents, gaussians, (container.height, container.width), container.setting)
+    for positions, found in codec.read_in_passes(data):  # noqa: B007 - the last one is used
+        passes.append(positions)
+        ended.append(time.perf_counter() - start)
+    begun, container, latents, gaussians = ended[0], *found
+    decoded = codec.reconstruct(latents, gaussians, (container.height, container.width), container.setting)
     total = time.perf_counter() - start
-    begun, ended = np.array(watch.begun) - start, np.array(watch.ended) - start
     h, w = latents.y.shape[1:]
     sees, blind = np.zeros((0, 2), int), np.ones((h, w), bool)
     if isinstance(codec, ContextCodec):
         sees = codec.prior.offsets - codec.prior.margin
         blind = anchors(h, w).numpy() if codec.mask == "checkerboard" else ~blind
     title = TITLES.get(codec.name, codec.name)
-    return Order(title, data, decoded, watch.passes, begun, ended, total, sees, blind)
+    return Order(title, data, decoded, passes[1:], begun, np.array(ended[1:]), total, sees, blind)
 
 
 # --- the widget -------------------------------------------------------------------------------
@@ -231,7 +210,7 @@ class DecodeOrder(LessonWidget):
         number = order.pass_of().repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)
         number = images.crop(number[..., None], *size)
         orange = np.array([int(NOW[i : i + 2], 16) for i in (1, 3, 5)], np.uint8)
-        waiting = self.player.by == "time" and self.player.at < 1000 * order.begun[0]
+        waiting = self.player.by == "time" and self.player.at < 1000 * order.begun
         rest = np.where((number == done) & (not waiting), orange, np.uint8(UNKNOWN))
         return np.where(number < done, order.decoded, rest)
 
@@ -271,7 +250,7 @@ def _for_page(order: Order) -> dict:
         "png": to_png(order.decoded),
         "passOf": order.pass_of().ravel().tolist(),
         "passes": len(order.passes),
-        "begun": 1000 * float(order.begun[0]),
+        "begun": 1000 * float(order.begun),
         "ended": (1000 * order.ended).round(4).tolist(),
         "total": 1000 * order.total,
         "sees": order.sees.tolist(),

@@ -30,7 +30,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from .. import files, images, metrics, plots
-from ..factorized import STRIDE, FactorizedCodec
+from ..codecs.factorized import FactorizedCodec
+from ..learned.transforms import STRIDE
 from ..rate_distortion import lagrangian
 from ..registry import open_codec
 from ._core import (
@@ -102,7 +103,7 @@ class LambdaExplorer(LessonWidget):
 
     Args:
         photo: name of a sample photograph, or a photograph (uint8 [H, W, 3]).
-        codec: a :class:`~edu_compress.factorized.FactorizedCodec`; if not given, the one with the shipped weights.
+        codec: a :class:`~.factorized.FactorizedCodec`; if not given, the one with the shipped weights.
 
     Attributes:
         photos: the :class:`PhotoChooser`.

@@ -16,7 +16,6 @@ compared with the same channel of the other, though their symbols are not quite 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,8 +27,11 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from .. import images, metrics, plots
-from ..factorized import STRIDE, FactorizedCodec, LatentCodec
-from ..hyperprior import Gaussians, HyperpriorCodec, Latents, gaussian_likelihood
+from ..codecs.factorized import FactorizedCodec
+from ..codecs.hyperprior import HyperpriorCodec, Latents
+from ..learned.gaussians import Gaussians, gaussian_likelihood
+from ..learned.latent_codec import LatentCodec
+from ..learned.transforms import STRIDE
 from ..registry import open_codec
 from ._core import (
     LessonWidget,
@@ -161,7 +163,7 @@ class BitAllocation(LessonWidget):
 
     Args:
         photo: name of a sample photograph, or a photograph (uint8 [H, W, 3]).
-        codecs: one codec or several, of :class:`~edu_compress.hyperprior.HyperpriorCodec` or a class made from it. If
+        codecs: one codec or several, of :class:`~.hyperprior.HyperpriorCodec` or a class made from it. If
             not given, the hyperprior with the shipped weights.
         reference: the codec to compare with, see the module's docstring. If not given, the factorised prior with
             the shipped weights.
@@ -265,9 +267,7 @@ class BitAllocation(LessonWidget):
                 allocate(one, y, lam) for one, y in zip((*self.codecs, self.reference), self._y, strict=True)
             )
             shown = self.allocation
-            writer = copy.copy(codec)
-            writer.predict = lambda latents, lam: shown.gaussians  # known already
-            self.data = writer.write(shown.latents, image.shape[:2], lam)
+            self.data = codec.write(shown.latents, image.shape[:2], lam, shown.gaussians)
             self.decoded = self._decode(shown)
             self._psnr_without = metrics.psnr(image, self._decode(self.without))
         self.picture.show(self.decoded)

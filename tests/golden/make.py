@@ -1,9 +1,9 @@
-"""Made the golden files beside it, once: ``python tests/golden/make.py``. No test runs this.
+"""Made the golden files beside it, once: ``python tests/golden/make.py NAME ...``. No test runs this.
 
 Small weights, and files coded with them, that must decode to the same symbols for ever: on every machine, with every
-later version of the course. Retraining the course's own weights does not touch them. Running this again makes other
-files, so it is right only when the format itself changes (then raise its version); it prints the hashes for
-``tests/test_exactness.py``.
+later version of the course. Retraining the course's own weights does not touch them. Running this again for a name
+makes other files, so it is right only for a new name, or when the format itself changes (then raise its version); it
+prints the hashes for ``tests/test_exactness.py``.
 """
 
 import sys
@@ -18,8 +18,8 @@ sys.path.insert(0, str(GOLDEN.parent))
 from small_models import TRAINING_PHOTO, model_of, picture  # noqa: E402
 from test_exactness import LAMBDAS, NAMES, golden_codec, symbols_digest  # noqa: E402
 
-from edu_compress import pretrained  # noqa: E402
-from edu_compress.factorized import FactorizedConfig, FactorizedPrior  # noqa: E402
+from edu_compress.codecs.factorized import FactorizedConfig, FactorizedPrior  # noqa: E402
+from edu_compress.learned import pretrained  # noqa: E402
 
 
 def fresh_model(name: str) -> torch.nn.Module:
@@ -35,9 +35,10 @@ def fresh_model(name: str) -> torch.nn.Module:
 
 
 def main() -> None:
-    for name in NAMES:
+    for name in sys.argv[1:]:
         model = fresh_model(name)
-        card = {"model": "context" if name == "checkerboard" else name.removeprefix("scale_")}
+        kind = name.removesuffix("-sliced").removeprefix("scale_")
+        card = {"model": "context" if kind == "checkerboard" else kind}
         card["config"] = asdict(model.config)
         pretrained.save(f"golden-{name}", pretrained.in_half_precision(model.state_dict()), card, GOLDEN)
         codec = golden_codec(name)

@@ -72,7 +72,7 @@ def encode(
 
     Args:
         image: uint8 [H, W, 3], H and W from 1 to 65,535.
-        quality: a whole number from 1 to 100, see :func:`~edu_compress.codecs.jpeg.tables.scale_table`.
+        quality: a whole number from 1 to 100, see :func:`~.jpeg.tables.scale_table`.
         subsampling: a key of :data:`SUBSAMPLING`; "4:0:0" keeps the luma only.
         optimize: make Huffman tables for this picture (some per cent smaller), or use those of the standard.
         restart_interval: MCUs between two restart markers; 0 for none.

@@ -50,7 +50,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .errors import SettingError
+from ..errors import SettingError
 from .quantisation import Quantiser, soft_round
 
 TEMPERATURE = (0.35, 0.08)
@@ -66,7 +66,7 @@ MAX_PIXELS = 6_000_000
 
 
 class Model(Protocol):
-    """What is asked of a model, see :class:`~edu_compress.hyperprior.Hyperprior`."""
+    """What is asked of a model, see :class:`~.hyperprior.Hyperprior`."""
 
     def analyse(self, x: Tensor) -> Tensor: ...
     def hyper_latent(self, y: Tensor) -> Tensor: ...

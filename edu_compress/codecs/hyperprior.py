@@ -20,7 +20,7 @@ not move with μ. The probability of symbol k is that of the bin [k - 1/2, k + 1
 chosen by σ and the fractional part of μ. (If y - μ is rounded in one place and y in another, as in some public
 code, the model is trained for symbols that are never coded.) What a moving grid would give, a better reconstruction,
 the decoder gets another way: it knows μ and σ, so it moves y_hat from the middle of the bin towards its centre of mass
-(:func:`centre_of_mass`), which for a bin around zero is nearly μ; how far, is learned (``pull``).
+(:func:`.gaussians.centre_of_mass`), which for a bin around zero is nearly μ; how far, is learned (``pull``).
 
 **One model for all λ**: μ and σ are predicted in the latents' own units and multiplied by the gain; z has gains of
 its own; and the last layers get a bias that depends on λ.
@@ -45,9 +45,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import images
-from .container import Container
-from .entropy_coding import (
+from .. import images
+from ..container import Container
+from ..entropy_coding import (
     FastDecoder,
     FastEncoder,
     Table,
@@ -57,28 +57,22 @@ from .entropy_coding import (
     shifted,
     shifted_gaussian_tables,
 )
-from .entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
-from .errors import BitstreamError, SettingError
-from .exact import ExactLinear, activation, exact, on_grid
-from .factorized import (
-    FactorizedConfig,
-    FactorizedDensity,
-    LatentCodec,
-    Transforms,
-    channel_of_each,
-    check_plausible,
-)
-from .layers import Bias, Gain, lower_bound
-from .per_picture import refine
-from .quantisation import QUANTISERS, Quantiser
-
-SMALLEST = float(SCALES[0])
-"""Smallest σ, in quantisation steps: below it a symbol costs nothing anyhow."""
+from ..entropy_coding.tables import FRACTIONS, LOG_SCALES, SCALES
+from ..errors import BitstreamError, SettingError
+from ..learned.density import FactorizedDensity
+from ..learned.exact import ExactLinear, exact, on_grid, relu
+from ..learned.gaussians import SMALLEST, Gaussians, centre_of_mass, gaussian_likelihood
+from ..learned.latent_codec import LatentCodec, channel_of_each, check_plausible
+from ..learned.layers import Bias, Gain, lower_bound
+from ..learned.per_picture import refine
+from ..learned.quantisation import QUANTISERS, Quantiser
+from ..learned.transforms import Transforms
+from .factorized import FactorizedConfig
 
 
 @dataclass(frozen=True)
 class HyperpriorConfig(FactorizedConfig):
-    """Sizes and options of a :class:`Hyperprior`. The defaults are the student's size; see :data:`PAPER_SCALE`.
+    """Sizes and options of a :class:`Hyperprior`; ``data/recipes`` has the course's.
 
     Attributes:
         H: channels inside h_a and h_s.
@@ -113,54 +107,6 @@ class HyperpriorConfig(FactorizedConfig):
         return 2 if self.mean and self.logs else 1
 
 
-_PAPER = {
-    "N": 128,
-    "M": 192,
-    "dct": False,
-    "gains": 0,
-    "lowest": 0.01,
-    "highest": 0.01,
-    "H": 128,
-    "Z": 128,
-    "E": 192,
-    "logs": False,
-}
-PAPER_SCALE = HyperpriorConfig(**_PAPER, mean=False)
-"""Sizes of arXiv:1802.01436 for the lower rates (192 and 320 channels for the higher), but for h_s's last layers."""
-PAPER_MEAN_SCALE = HyperpriorConfig(**_PAPER, mean=True)
-"""The same with means, as in arXiv:1809.02736."""
-
-
-# --- Gaussians of unit bins -------------------------------------------------------------------
-
-
-def _normal_cdf(x: Tensor) -> Tensor:
-    return 0.5 * torch.erfc(-x * math.sqrt(0.5))
-
-
-def gaussian_likelihood(y: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
-    """Probability of the bin [y - 1/2, y + 1/2) under N(μ, σ²), at least 1e-9; all in steps, any common shape.
-
-    At whole y this is the probability of a symbol; at noisy y it is the density of N(μ, σ²) convolved with a unit
-    box (arXiv:1802.01436, equation 7), which is why noise can stand in for rounding.
-    """
-    distance = torch.abs(y - mu)  # the Gaussian is even: take both edges in its lower tail, where digits are kept
-    p = _normal_cdf((0.5 - distance) / sigma) - _normal_cdf((-0.5 - distance) / sigma)
-    return lower_bound(p, 1e-9)
-
-
-def centre_of_mass(k: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
-    r"""The mean of N(μ, σ²) within the bin of symbol k: the best reconstruction (least squared error) of y.
-
-    :math:`\mu - \sigma \frac{\varphi(b) - \varphi(a)}{\Phi(b) - \Phi(a)}` with the bin's edges
-    :math:`a, b = (k \mp \tfrac12 - \mu)/\sigma`, kept within the bin where both tails vanish numerically.
-    """
-    a, b = (k - 0.5 - mu) / sigma, (k + 0.5 - mu) / sigma
-    density = lambda t: torch.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)  # noqa: E731
-    mean = mu - sigma * (density(b) - density(a)) / gaussian_likelihood(k, mu, sigma)
-    return torch.minimum(torch.maximum(mean, k - 0.5), k + 0.5)
-
-
 # --- the model --------------------------------------------------------------------------------
 
 
@@ -189,8 +135,8 @@ def hyper_synthesis(config: HyperpriorConfig) -> nn.Sequential:
 class LatentResidual(nn.Module):
     """Latent residual prediction: what rounding took away, guessed from all that is known after decoding.
 
-    Minnen and Singh, ICIP 2020, arXiv:2007.08739, section 3.3: 0.5 tanh of a small network, so that a value stays
-    near its bin. It begins at zero. The entropy decoder does not depend on it, so it need not be exact.
+    Minnen and Singh, ICIP 2020, arXiv:2007.08739: 0.5 tanh of a small network, so that a value moves by at most half a
+    step. It begins at zero. The entropy decoder does not depend on it, so it need not be exact.
 
     Args:
         into: channels of what is known of a position, see :meth:`Hyperprior.reconstruction`.
@@ -283,7 +229,13 @@ class Hyperprior(Transforms):
         return self.join(psi)
 
     def parameters_of(self, joined: Tensor, y_hat: Tensor) -> Tensor:
-        """The last layer, before its outputs become μ and σ: (B, 2M, h, w), or M channels without means."""
+        """Last layers, before their outputs become μ and σ: (B, 2M, h, w), or M channels without means. A context model
+        adds what it sees of y_hat at the same position.
+
+        Args:
+            joined: features (B, E, h, w).
+            y_hat: rounded latents in their own units (B, M, h, w); not used here.
+        """
         return self.entropy_parameters(joined)
 
     def mean_and_scale(
@@ -328,7 +280,7 @@ class Hyperprior(Transforms):
         Args:
             x: pixels (B, 3, H, W) in [0, 1]; H and W are multiples of 16.
             lam: λ of each picture (B,).
-            quantiser: name in :data:`~edu_compress.quantisation.QUANTISERS`, or a function; "round" for what the
+            quantiser: name in :data:`~.quantisation.QUANTISERS`, or a function; "round" for what the
                 codec does.
 
         Returns:
@@ -384,38 +336,6 @@ class Latents:
     z: np.ndarray
 
 
-@dataclass(frozen=True)
-class Gaussians:
-    """Which Gaussian each symbol of y is coded with.
-
-    Attributes:
-        mean: μ in sixteenths of a step, integers (M, ...).
-        scale: σ as an index into :data:`.entropy_coding.tables.SCALES`, integers (M, ...).
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @property
-    def mu(self) -> np.ndarray:
-        """μ in steps, float64."""
-        return self.mean / FRACTIONS
-
-    @property
-    def sigma(self) -> np.ndarray:
-        """σ in steps, float64."""
-        return SCALES[self.scale]
-
-    def bits(self, symbols: np.ndarray) -> np.ndarray:
-        """What each symbol costs, -log2 of its probability in the table it is coded with (escapes: of the escape)."""
-        whole, sign, index = shifted(self.mean, self.scale)
-        values, tables, bits = sign * (symbols - whole), shifted_gaussian_tables(), np.empty(symbols.shape)
-        for i in np.unique(index):
-            here = index == i
-            bits[here] = tables[i].bits(tables[i].symbols(values[here]))
-        return bits
-
-
 ALL = slice(None)
 """All channels."""
 
@@ -449,8 +369,7 @@ class ExactPrior:
         last = model.entropy_parameters[-1]
         self.last = ExactLinear(last.weight[:, :, 0, 0], last.bias)
         self.size = model.size.double().flatten().numpy()
-        ends = np.cumsum(getattr(model.config, "slices", ()) or (model.config.M,)).tolist()
-        self.slices = [slice(start, end) for start, end in zip((0, *ends), ends, strict=False)]
+        self.slices = [ALL]  # of the channels, in the order in which they are decoded
         self.at = functools.lru_cache(maxsize=64)(self._at)
 
     def _at(self, lam: float) -> AtLambda:
@@ -469,46 +388,43 @@ class ExactPrior:
         psi = self.h_s(z_hat[None] / self.model.HYPER)[0, :, :h, :w]  # (H, h, w)
         return self.join(psi.flatten(1).T)
 
-    def canvas(self, h: int, w: int) -> Tensor:
-        """Where the decoder notes what it sees of the latents it has decoded: (h, w, views · M)."""
-        return torch.zeros(h, w, self.config.views * self.config.M, dtype=torch.float64)
+    def canvas(self, h: int, w: int) -> np.ndarray:
+        """Where the decoder notes what it sees of the latents it has decoded: (h, w, views, M)."""
+        return np.zeros((h, w, self.config.views, self.config.M))
 
-    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
-        """Note symbols (m, n) of m channels on the canvas. The hyperprior alone has no use for them."""
+    def note(self, canvas: np.ndarray, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
+        """Note symbols (m, n) of m channels at n positions on the canvas. The hyperprior alone has no use for them."""
 
-    def gaussians(self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float) -> Gaussians:
+    def gaussians(self, features: Tensor, canvas: np.ndarray, positions: np.ndarray, lam: float) -> Gaussians:
         """The Gaussians of all symbols at n positions, which are noted already if the model has slices: (M, n)."""
         found = [here for _, here in self.gaussians_by_slice(features, canvas, positions, lam)]
         return Gaussians(np.concatenate([one.mean for one in found]), np.concatenate([one.scale for one in found]))
 
     def gaussians_by_slice(
-        self, features: Tensor, canvas: Tensor, positions: np.ndarray, lam: float
+        self, features: Tensor, canvas: np.ndarray, positions: np.ndarray, lam: float
     ) -> Iterator[tuple[slice, Gaussians]]:
-        """The Gaussians of the symbols at n positions, for one slice of channels after the other: mean, scale (m, n).
+        """The Gaussians at n positions, for one of the ``slices`` after the other: its m channels; mean, scale (m, n).
 
         The decoder notes the symbols of each slice before it asks for the next; the encoder has noted all before.
         """
-        at, channels = self.at(lam), slice(0, 0)
-        heard = activation(torch.relu(self.joined(features, canvas, positions) + at.bias))  # (n, E)
+        at = self.at(lam)
+        heard = relu(self.joined(features, canvas, positions) + at.bias)  # (n, E)
         out = self.last(heard).unflatten(1, (-1, self.config.M))  # (n, 1 or 2, M)
-        for addition in self.additions(heard, canvas, positions):
-            addition = addition.unflatten(1, (out.shape[1], -1))  # (n, 1 or 2, m)
-            channels = slice(channels.stop, channels.stop + addition.shape[2])
+        for channels, addition in zip(self.slices, self.additions(heard, canvas, positions), strict=True):
             numbers = (out[:, :, channels] + addition).permute(1, 2, 0).numpy()  # (1 or 2, m, n)
             log_sigma = np.clip(numbers[-1], -12, 6) + at.log_unit[channels, None]
             scale = np.rint((log_sigma - LOG_SCALES[0]) / (LOG_SCALES[1] - LOG_SCALES[0]))
-            mean = np.zeros_like(log_sigma)
-            if self.config.mean:
-                mean = np.rint(FRACTIONS * numbers[0] * at.unit[channels, None])
+            mu = numbers[0] * at.unit[channels, None] if self.config.mean else np.zeros_like(log_sigma)
+            mean = np.rint(FRACTIONS * mu)
             yield channels, Gaussians(mean.astype(np.int64), scale.clip(0, len(SCALES) - 1).astype(np.int64))
 
-    def additions(self, heard: Tensor, canvas: Tensor, positions: np.ndarray) -> Iterator[Tensor]:
-        """What is added to the last layer's outputs, slice by slice: (n, m or 2m). Here: nothing, to all channels."""
-        yield heard.new_zeros(len(positions), (1 + self.config.mean) * self.config.M)
-
-    def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
+    def joined(self, features: Tensor, canvas: np.ndarray, positions: np.ndarray) -> Tensor:
         """Features of n positions, with their context where there is one: (n, E)."""
         return features[positions]
+
+    def additions(self, heard: Tensor, canvas: np.ndarray, positions: np.ndarray) -> Iterator[Tensor | float]:
+        """What is added to the last layer's outputs, slice by slice: (n, 1 or 2, m). Here: nothing, to all channels."""
+        yield 0.0
 
 
 # --- the codec --------------------------------------------------------------------------------
@@ -595,10 +511,17 @@ class HyperpriorCodec(LatentCodec):
             mean[:, positions], scale[:, positions] = found.mean, found.scale
         return Gaussians(mean.reshape(M, h, w), scale.reshape(M, h, w))
 
-    def write(self, latents: Latents, size: tuple[int, int], lam: float) -> bytes:
-        """Symbols -> a complete file; ``size`` is (height, width) of the picture."""
+    def write(self, latents: Latents, size: tuple[int, int], lam: float, gaussians: Gaussians | None = None) -> bytes:
+        """Symbols -> a complete file.
+
+        Args:
+            latents: the symbols.
+            size: (height, width) of the picture.
+            lam: λ.
+            gaussians: what :meth:`predict` says of the symbols at this λ, if that is known already.
+        """
         lam = self.check_lam(lam)  # as the decoder will read it: else it would compute other Gaussians
-        gaussians = self.predict(latents, lam)
+        gaussians = gaussians or self.predict(latents, lam)
         whole, sign, index = shifted(gaussians.mean, gaussians.scale)
         M, h, w = latents.y.shape
         values, index = (sign * (latents.y - whole)).reshape(M, -1), index.reshape(M, -1)
@@ -620,18 +543,28 @@ class HyperpriorCodec(LatentCodec):
         container, latents, gaussians = self.read(data)
         return self.reconstruct(latents, gaussians, (container.height, container.width), container.setting)
 
-    @torch.inference_mode()
     def read(self, data: bytes) -> tuple[Container, Latents, Gaussians]:
         """File -> its container, its symbols, and the Gaussians they were coded with."""
+        *_, (_, found) = self.read_in_passes(data)
+        return found
+
+    @torch.inference_mode()
+    def read_in_passes(self, data: bytes) -> Iterator[tuple[np.ndarray, tuple[Container, Latents, Gaussians]]]:
+        """Decode pass by pass, to be watched: yield the positions of each pass, and all that is decoded by then.
+
+        The first has no positions: by then, z is decoded, and what it says of each position is known.
+        """
         container, h, w = self.open_container(data)
-        lam, z_size = container.setting, self.model.hyper_size(h, w)
+        lam, z_size, M = container.setting, self.model.hyper_size(h, w), self.model.config.M
         z_tables = self.prior.at(lam).z_tables
         check_plausible(container, math.prod(z_size), z_tables, "z")
         z = decode_values(container.sections["z"], channel_of_each((len(z_tables), *z_size)), z_tables)
 
         features, canvas = self.prior.features(z, lam, h, w), self.prior.canvas(h, w)
         decoder, tables = FastDecoder(container.sections["y"]), shifted_gaussian_tables()
-        y, mean, scale = np.empty((3, self.model.config.M, h * w), np.int64)
+        y, mean, scale = np.zeros((3, M, h * w), np.int64)
+        found = container, Latents(y.reshape(M, h, w), z), Gaussians(mean.reshape(M, h, w), scale.reshape(M, h, w))
+        yield np.arange(0), found
         for positions in self._pieces(h, w):
             if decoder.ran_dry:
                 raise BitstreamError("The coded picture is incomplete: its data end too early.")
@@ -639,12 +572,10 @@ class HyperpriorCodec(LatentCodec):
                 whole, sign, index = shifted(here.mean, here.scale)
                 symbols = sign * decoder.decode(index, tables) + whole
                 self.prior.note(canvas, positions, symbols, lam, channels)
-                y[channels, positions], mean[channels, positions], scale[channels, positions] = (
-                    symbols, here.mean, here.scale,
-                )  # fmt: skip
+                y[channels, positions] = symbols
+                mean[channels, positions], scale[channels, positions] = here.mean, here.scale
+            yield positions, found
         decoder.finish()
-        y, mean, scale = (numbers.reshape(-1, h, w) for numbers in (y, mean, scale))
-        return container, Latents(y, z), Gaussians(mean, scale)
 
     @torch.inference_mode()
     def reconstruct(self, latents: Latents, gaussians: Gaussians, size: tuple[int, int], lam: float) -> np.ndarray:

@@ -33,7 +33,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from .errors import CodecError
+from ..errors import CodecError
 
 ACTIVATION_BITS = 10
 WEIGHT_BITS = 16
@@ -42,12 +42,17 @@ LIMIT = 4096.0
 
 def on_grid(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
     """Round to multiples of 2^-bits (halves up), in float64: multiplying by powers of two is exact."""
-    return torch.floor(x.double() * 2.0**bits + 0.5) * 2.0**-bits
+    return (x.double() * 2.0**bits + 0.5).floor_().mul_(2.0**-bits)
 
 
 def activation(x: Tensor) -> Tensor:
     """Round to the grid of the activations, and limit to ±2^12: what goes into each layer."""
-    return on_grid(x).clamp(-LIMIT, LIMIT)
+    return on_grid(x).clamp_(-LIMIT, LIMIT)
+
+
+def relu(x: Tensor) -> Tensor:
+    """:func:`activation` of ReLU, for a sum of numbers on the grid: they need no rounding, only the limit."""
+    return x.clamp(0, LIMIT)
 
 
 class ExactNetwork(nn.Module):
@@ -64,7 +69,7 @@ class ExactNetwork(nn.Module):
         return x
 
 
-class ExactLinear(nn.Module):
+class ExactLinear:
     """A matrix product with rows: (n, in) -> (n, out). A convolution is one, once its inputs are gathered in rows.
 
     Args:
@@ -73,13 +78,12 @@ class ExactLinear(nn.Module):
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
-        super().__init__()
         bias = torch.zeros(len(weight)) if bias is None else bias
         self.weight, self.bias = on_grid(weight.detach(), WEIGHT_BITS), on_grid(bias.detach(), WEIGHT_BITS)
         check_exact(self.weight, self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return activation(x @ self.weight.T + self.bias)
+    def __call__(self, x: Tensor) -> Tensor:
+        return activation(torch.addmm(self.bias, x, self.weight.T))
 
 
 @torch.no_grad()
@@ -90,7 +94,7 @@ def exact(network: nn.Sequential) -> ExactNetwork:
         network: convolutions, transposed convolutions and ReLUs; it is not changed.
 
     Raises:
-        CodecError: with these weights a sum could be too large to be exact.
+        CodecError: with these weights a sum could be too large to be exact, or a layer is of another kind.
     """
     network = copy.deepcopy(network).double().requires_grad_(False).eval()
     for layer in network:
@@ -98,13 +102,15 @@ def exact(network: nn.Sequential) -> ExactNetwork:
             parameter.copy_(on_grid(parameter, WEIGHT_BITS))
         if isinstance(layer, nn.Conv2d):
             check_exact(layer.weight, layer.bias)
-        if isinstance(layer, nn.ConvTranspose2d):
+        elif isinstance(layer, nn.ConvTranspose2d):
             check_exact(layer.weight.transpose(0, 1), layer.bias)
+        elif not isinstance(layer, nn.ReLU):  # such as a softmax, whose exp is another one on every machine
+            raise CodecError(f"A layer {type(layer).__name__} cannot be computed exactly; use convolutions and ReLUs.")
     return ExactNetwork(network)
 
 
 def check_exact(weight: Tensor, bias: Tensor) -> None:
     """Raise :class:`CodecError` if a sum of products could reach 2^53 steps of the grid: (out, in, ...), (out,)."""
-    largest = weight.abs().flatten(1).sum(1) * LIMIT + bias.abs()  # of each output
+    largest = weight.abs().flatten(1).sum(1) * LIMIT + (0.0 if bias is None else bias.abs())  # of each output
     if not largest.max() < 2.0 ** (53 - ACTIVATION_BITS - WEIGHT_BITS):
         raise CodecError("These weights are too large for exact arithmetic (a sum could pass 2^53); train them again.")

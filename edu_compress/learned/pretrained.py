@@ -31,8 +31,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from . import files, registry
-from .errors import CodecError, SettingError
+from .. import files, registry
+from ..errors import CodecError, SettingError
 
 if TYPE_CHECKING:  # torch is imported where it is needed: listing the weights should be quick
     from torch import Tensor, nn
@@ -43,7 +43,7 @@ Card = dict[str, Any]
 def weights_folder() -> Path:
     """``EDU_COMPRESS_WEIGHTS`` if that is set, else ``data/weights`` beside the package."""
     chosen = os.environ.get("EDU_COMPRESS_WEIGHTS")
-    return Path(chosen) if chosen else Path(__file__).resolve().parents[1] / "data" / "weights"
+    return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "data" / "weights"
 
 
 # --- models -----------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def take_parts(model: nn.Module, name: str, parts: Sequence[str] = ()) -> None:
 
     Raises:
         CodecError: the weights cannot be read.
-        SettingError: the model or the weights do not have a part, or the model's is smaller.
+        SettingError: the model or the weights do not have a part, or the model's is smaller or of another kind.
     """
     from .growing import fits, grown
 
@@ -169,7 +169,7 @@ def take_parts(model: nn.Module, name: str, parts: Sequence[str] = ()) -> None:
     source = trained.state_dict()
     chosen = {key for key in source if not parts or key.split(".")[0] in parts}
     missing = set(parts) - {key.split(".")[0] for key in chosen}
-    wrong = sorted(key for key in chosen if key not in target or not fits(source[key].shape, target[key].shape))
+    wrong = sorted(key for key in chosen if not fits(key, trained, model))
     if missing or wrong:
         raise SettingError(f"The weights {name!r} cannot give this model its {', '.join(missing or wrong)}.")
     model.load_state_dict({**target, **{key: grown(key, trained, model) for key in chosen}})

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .dct import dct_matrix
-from .entropy_coding import portable
+from ..dct import dct_matrix
+from ..entropy_coding import portable
 
 
 class _LowerBound(torch.autograd.Function):
@@ -238,14 +238,15 @@ class MaskedConv2d(nn.Module):
         super().__init__()
         self.register_buffer("mask", mask.clone())
         self.rows = int(mask.any(1).nonzero().max()) + 1  # those below are not seen: no need to multiply by zeros
+        self.register_buffer("places", mask.flatten().nonzero()[:, 0], persistent=False)  # of the n in the kernel
         self.weight = nn.Parameter(torch.empty(out, into, int(mask.sum())))  # (out, in, n)
         self.bias = nn.Parameter(torch.zeros(out))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)  # as nn.Conv2d does
 
     def forward(self, x: Tensor) -> Tensor:
         margin, rows = len(self.mask) // 2, self.rows
-        kernel = self.weight.new_zeros(*self.weight.shape[:2], rows, len(self.mask))
-        kernel[:, :, self.mask[:rows]] = self.weight
+        empty = self.weight.new_zeros(*self.weight.shape[:2], rows * len(self.mask))
+        kernel = empty.index_copy(2, self.places, self.weight).unflatten(2, (rows, -1))  # (out, in, rows, k)
         return F.conv2d(F.pad(x, (margin, margin, margin, rows - 1 - margin)), kernel, self.bias)
 
 

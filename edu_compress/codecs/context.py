@@ -9,10 +9,13 @@ and a context model is a network for the factors: a 5 × 5 convolution that sees
 joined with the features of the hyperprior::
 
     z_hat --> h_s --> ψ ----------+
-                                  +--> join --> entropy parameters --> μ, σ of this position --> entropy decoder
-    y_hat --> masked 5x5 --> φ ---+                                                                  |
-      ^                                                                                              |
-      +---------------------------------- the symbols of this position ------------------------------+
+                                  +--> join --+--> entropy parameters --(+)--> μ, σ --> entropy decoder
+    y_hat --> masked 5x5 --> φ ---+           |                          ^                   |
+      ^                                       +--> ChannelSlice* --------+                   |
+      |                                                 ^                                    |
+      |                                                 +-- the slices before, here *--------+
+      +------------------------------------ the symbols of this position --------------------+
+                                                                       * if there are slices
 
 Two masks::
 
@@ -28,10 +31,19 @@ With the **raster** mask the positions depend on one another in a long chain, bu
 **checkerboard** there are two passes: first the positions of one colour, the anchors, with the hyperprior alone
 (φ = 0), then all others at once, from the anchors around them.
 
+The channels of one position tell about one another, too. They can be decoded in **slices** (Minnen and Singh 2020): the
+Gaussians of each slice get an addition that depends on the symbols of the slices before it at the same position. Most
+bits are in few channels, so the first slices are small and the last ones large (He 2022)::
+
+    each pass:   slice 1  -->  slice 2  -->  slice 3   -->   slice 4
+                 8         8           16             32          ...  channels
+
 Invariants: no μ or σ depends on a symbol that is decoded later or at the same time; the order of decoding changes the
 file, never the picture; everything here is in exact arithmetic, as in :mod:`.hyperprior`.
 
-References: Minnen, Ballé, Toderici, NeurIPS 2018, arXiv:1809.02736; He et al., CVPR 2021, arXiv:2103.15306.
+References: Minnen, Ballé, Toderici, NeurIPS 2018, arXiv:1809.02736; He et al., CVPR 2021, arXiv:2103.15306 (the
+checkerboard); Minnen, Singh, ICIP 2020, arXiv:2007.08739 (slices); He et al. ("ELIC"), CVPR 2022, arXiv:2203.10886
+(slices of unequal sizes, together with the checkerboard).
 
 Taught in lesson 07.
 """
@@ -46,11 +58,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .entropy_coding import portable
-from .errors import SettingError
-from .exact import ExactLinear, activation
+from ..entropy_coding import portable
+from ..errors import SettingError
+from ..learned.exact import ExactLinear, activation, relu
+from ..learned.layers import MaskedConv2d, checkerboard_mask, raster_mask
+from ..learned.orders import anchors, checkerboard_passes, raster_passes, wavefront_passes
 from .hyperprior import ALL, ExactPrior, Hyperprior, HyperpriorCodec, HyperpriorConfig
-from .layers import MaskedConv2d, checkerboard_mask, raster_mask
 
 MASKS = {"raster": raster_mask, "checkerboard": checkerboard_mask}
 
@@ -80,20 +93,19 @@ class ContextConfig(HyperpriorConfig):
             raise ValueError(f"the mask is one of {', '.join(MASKS)}, not {self.mask!r}")
 
 
-def anchors(h: int, w: int) -> Tensor:
-    """The positions of the checkerboard that are decoded first: bool (h, w)."""
-    return (torch.arange(h)[:, None] + torch.arange(w)) % 2 == 0
-
-
 class ChannelSlice(nn.Module):
-    """What one slice of channels learns from the slices before it at the same position: additions to its μ and σ.
+    """What one slice of channels learns from the slices before it at the same position: additions to its μ and log σ.
 
     ``out(ReLU(see(symbols before) + hear(ReLU(joined))))``, all 1 × 1. It begins at zero.
+
+    Args:
+        before: channels of y in all slices before this one.
+        size: channels of y in this one.
     """
 
     def __init__(self, before: int, size: int, config: ContextConfig):
         super().__init__()
-        self.before, self.size = before, size  # channels of y: of all slices before, and of this one
+        self.before, self.size = before, size
         self.see = nn.Conv2d(config.views * before, config.C_s, 1, bias=False)
         self.hear = nn.Conv2d(config.E, config.C_s, 1)
         self.out = nn.Conv2d(config.C_s, (1 + config.mean) * size, 1)
@@ -113,58 +125,31 @@ class ContextModel(Hyperprior):
         super().__init__(config)
         self.context = MaskedConv2d(config.views * config.M, config.C, MASKS[config.mask]())
         self.join_context = nn.Conv2d(config.C, config.E, 1, bias=False)
-        ends = np.cumsum(config.slices).tolist()
-        self.slices = nn.ModuleList(
-            ChannelSlice(before, size, config) for before, size in zip(ends, config.slices[1:], strict=False)
+        self.slices = nn.ModuleList(  # all but the first, before which there is nothing to see
+            ChannelSlice(sum(config.slices[:k]), config.slices[k], config) for k in range(1, len(config.slices))
         )
+
+    def joined(self, psi: Tensor, y_hat: Tensor) -> Tensor:
+        phi = F.relu(self.context(self.view(y_hat)))  # (B, C, h, w)
+        if self.config.mask == "checkerboard":
+            phi = phi * ~anchors(*y_hat.shape[2:], phi.device)
+        return self.join(psi) + self.join_context(phi)  # one layer on ψ and φ side by side, written as two
 
     def parameters_of(self, joined: Tensor, y_hat: Tensor) -> Tensor:
         out = self.entropy_parameters(joined)
         if not self.slices:
             return out
-        B, _, h, w = out.shape
         seen, heard = self.view(y_hat).unflatten(1, (-1, self.config.M)), F.relu(joined)
-        first = out.new_zeros(B, 1 + self.config.mean, self.config.slices[0], h, w)  # no slice comes before it
-        return out + torch.cat([first, *(a_slice(seen, heard) for a_slice in self.slices)], dim=2).flatten(1, 2)
-
-    def joined(self, psi: Tensor, y_hat: Tensor) -> Tensor:
-        phi = F.relu(self.context(self.view(y_hat)))  # (B, C, h, w)
-        if self.config.mask == "checkerboard":
-            phi = phi * ~anchors(*y_hat.shape[2:]).to(phi.device)
-        return self.join(psi) + self.join_context(phi)  # one layer on ψ and φ side by side, written as two
-
-
-# --- decoding orders --------------------------------------------------------------------------
-
-
-def raster_passes(h: int, w: int) -> list[np.ndarray]:
-    """One position after the other: h w passes."""
-    return [np.array([position]) for position in range(h * w)]
-
-
-def wavefront_passes(h: int, w: int) -> list[np.ndarray]:
-    """The positions with ``column + 3 row`` = 0, 1, 2 ...: w + 3 h - 3 passes (some empty ones are left out).
-
-    A raster mask of 5 x 5 reaches two columns to the right in the row above: position (r, c) needs (r - 1, c + 2),
-    whose number is smaller by one.
-    """
-    row, column = np.divmod(np.arange(h * w), w)
-    wave = column + 3 * row
-    order = np.argsort(wave, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(wave[order])) + 1)
-
-
-def checkerboard_passes(h: int, w: int) -> list[np.ndarray]:
-    """The anchors, then the others: two passes (one for a single position)."""
-    first = anchors(h, w).flatten().numpy()
-    return [part for part in (np.flatnonzero(first), np.flatnonzero(~first)) if len(part)]
+        first = torch.zeros_like(out).unflatten(1, (-1, self.config.M))[:, :, : self.config.slices[0]]  # sees nothing
+        additions = [first, *(later(seen, heard) for later in self.slices)]  # (B, 1 or 2, size, h, w) each
+        return out + torch.cat(additions, dim=2).flatten(1, 2)
 
 
 # --- the codecs -------------------------------------------------------------------------------
 
 
 class ExactContextPrior(ExactPrior):
-    """An :class:`~edu_compress.hyperprior.ExactPrior` with the masked convolution, as a product of gathered rows."""
+    """An :class:`~.hyperprior.ExactPrior` with the masked convolution, as a product of gathered rows."""
 
     def __init__(self, model: ContextModel):
         super().__init__(model)
@@ -174,52 +159,55 @@ class ExactContextPrior(ExactPrior):
         weight = model.context.weight.transpose(1, 2)  # (C, 12, views · M)
         self.context = ExactLinear(weight.flatten(1), model.context.bias)
         self.join_context = ExactLinear(model.join_context.weight[:, :, 0, 0])
-        rows = lambda layer: (layer.weight[:, :, 0, 0], layer.bias)  # noqa: E731 - a 1 x 1 convolution as a product
-        self.of_slices = [(ExactLinear(*rows(one.see)), ExactLinear(*rows(one.out))) for one in model.slices]
-        self.hear = [ExactLinear(*rows(one.hear)) for one in model.slices]
+        if model.slices:
+            ends = np.cumsum(model.config.slices).tolist()
+            self.slices = [slice(begin, end) for begin, end in zip((0, *ends), ends, strict=False)]
+            rows = lambda layer: (layer.weight[:, :, 0, 0], layer.bias)  # noqa: E731 - 1 x 1: a product with rows
+            self.see = [ExactLinear(*rows(later.see)) for later in model.slices]
+            self.out = [ExactLinear(*rows(later.out)) for later in model.slices]
+            hear = [rows(later.hear) for later in model.slices]  # what they hear is the same: one product for all
+            self.hear = ExactLinear(*(torch.cat(parts) for parts in zip(*hear, strict=True)))
 
-    def canvas(self, h: int, w: int) -> Tensor:
-        """What is seen of the latents decoded so far, with a margin of zeros: (h + 4, w + 4, views · M)."""
+    def canvas(self, h: int, w: int) -> np.ndarray:
+        """What is seen of the latents decoded so far, with a margin of zeros: (h + 4, w + 4, views, M)."""
         return super().canvas(h + 2 * self.margin, w + 2 * self.margin)
 
-    def note(self, canvas: Tensor, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
+    def note(self, canvas: np.ndarray, positions: np.ndarray, y: np.ndarray, lam: float, channels: slice = ALL) -> None:
         row, column = self._place(canvas, positions)
-        views = canvas.unflatten(2, (-1, self.config.M))  # (h + 4, w + 4, views, M)
-        seen = activation(torch.from_numpy(self._view(y, self.at(lam).unit[channels])))  # (views, size, n)
-        views[row + self.margin, column + self.margin, :, channels] = seen.permute(2, 0, 1)
+        seen = activation(torch.from_numpy(self._view(y, self.at(lam).unit[channels]))).numpy()  # (views, size, n)
+        canvas[row + self.margin, column + self.margin, :, channels] = seen.transpose(2, 0, 1)
 
-    def _place(self, canvas: Tensor, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _place(self, canvas: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.divmod(positions, canvas.shape[1] - 2 * self.margin)
 
     def _view(self, y: np.ndarray, unit: np.ndarray) -> np.ndarray:
-        """:meth:`~edu_compress.hyperprior.Hyperprior.view` in portable arithmetic: symbols (m, n) -> (views, m, n)."""
+        """:meth:`~.hyperprior.Hyperprior.view` in portable arithmetic: symbols (m, n) -> (views, m, n)."""
         y_hat = y / unit[:, None]
         signs = [y_hat] if self.config.mean else []
         if self.config.logs:
             return np.stack([*signs, portable.log(1 + 4 * np.abs(y_hat))])
         return y_hat[None] if self.config.mean else np.abs(y_hat)[None]
 
-    def joined(self, features: Tensor, canvas: Tensor, positions: np.ndarray) -> Tensor:
+    def joined(self, features: Tensor, canvas: np.ndarray, positions: np.ndarray) -> Tensor:
         return features[positions] + self.join_context(self._phi(canvas, positions))
 
-    def additions(self, heard: Tensor, canvas: Tensor, positions: np.ndarray) -> Iterator[Tensor]:
-        if not self.of_slices:
-            yield from super().additions(heard, canvas, positions)
+    def additions(self, heard: Tensor, canvas: np.ndarray, positions: np.ndarray) -> Iterator[Tensor | float]:
+        yield 0.0  # no slice comes before the first
+        if len(self.slices) == 1:
             return
         row, column = self._place(canvas, positions)
-        views = canvas.unflatten(2, (-1, self.config.M))
-        yield heard.new_zeros(len(positions), (1 + self.config.mean) * self.config.slices[0])
-        for one, hear, (see, out) in zip(self.model.slices, self.hear, self.of_slices, strict=True):
-            seen = views[row + self.margin, column + self.margin, :, : one.before].flatten(1)  # (n, views · before)
-            yield out(activation(torch.relu(see(seen) + hear(heard))))
+        hears = self.hear(heard).chunk(len(self.see), dim=1)  # (n, C_s) each
+        for channels, hear, see, out in zip(self.slices[1:], hears, self.see, self.out, strict=True):
+            seen = canvas[row + self.margin, column + self.margin, :, : channels.start]  # (n, views, before)
+            hidden = see(torch.from_numpy(seen.reshape(len(seen), -1))) + hear
+            yield out(relu(hidden)).unflatten(1, (-1, channels.stop - channels.start))
 
-    def _phi(self, canvas: Tensor, positions: np.ndarray) -> Tensor:
+    def _phi(self, canvas: np.ndarray, positions: np.ndarray) -> Tensor:
         """Context features φ of n positions: (n, C)."""
         row, column = self._place(canvas, positions)
-        neighbours = canvas[
-            row[:, None] + self.offsets[:, 0], column[:, None] + self.offsets[:, 1]
-        ]  # (n, 12, views · M)
-        phi = torch.relu(self.context(neighbours.flatten(1)))
+        neighbours = canvas[row[:, None] + self.offsets[:, 0], column[:, None] + self.offsets[:, 1]]
+        rows = torch.from_numpy(neighbours.reshape(len(positions), -1))  # (n, 12 · views · M)
+        phi = relu(self.context(rows))
         if self.config.mask == "checkerboard":
             phi = phi * torch.from_numpy((row + column) % 2)[:, None]  # anchors have none
         return phi

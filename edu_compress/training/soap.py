@@ -61,7 +61,7 @@ class SOAP(torch.optim.Optimizer):
                 turned = []
             state |= {"step": 0, "m": torch.zeros_like(G), "v": torch.zeros_like(G)}
             state["sides"] = {str(side): _outer(G, side) for side in turned}
-            state["Q"] = {side: torch.linalg.eigh(L).eigenvectors.flip(1) for side, L in state["sides"].items()}
+            state["Q"] = {side: _eigenvectors(L) for side, L in state["sides"].items()}
             return
         state["step"] += 1
         state["m"].lerp_(G, 1 - beta1)
@@ -94,6 +94,11 @@ def _turn(G: Tensor, Q: dict[str, Tensor], back: bool = False) -> Tensor:
     for side, vectors in Q.items():
         G = torch.tensordot(G, vectors.T if back else vectors, dims=([int(side)], [0])).movedim(-1, int(side))
     return G
+
+
+def _eigenvectors(L: Tensor) -> Tensor:
+    """Of a symmetric matrix, the largest eigenvalue first: (n, n). In float64: first gradients can be 1e-20 small."""
+    return torch.linalg.eigh(L.double()).eigenvectors.flip(1).to(L.dtype)
 
 
 def _improved(Q: Tensor, L: Tensor) -> tuple[Tensor, Tensor]:
