@@ -47,6 +47,12 @@ def test_the_floor_plan_names_every_module():
     assert there <= set(HEIGHT), "put new modules on a floor of the plan above"
 
 
+def test_every_folder_is_a_package():
+    """Without __init__.py a folder is imported from the repository, but missing where the package is installed."""
+    folders = {path.parent for path in modules()}
+    assert [folder.name for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
 def test_the_imports_are_read_as_they_are():
     assert imported(PACKAGE / "codecs" / "jpeg" / "encoder.py") >= {"dct", "errors", "images", "codecs"}
     assert imported(PACKAGE / "plots.py") == {"images", "registry", "rate_distortion"}
