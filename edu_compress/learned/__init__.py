@@ -1,1 +1,1 @@
-"""What learned codecs share: transforms, densities, decoding orders, exact arithmetic, weights. No codec stands here."""
+"""What learned codecs share: transforms, densities, decoding orders, exact arithmetic, weights. No codec is here."""
