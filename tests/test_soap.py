@@ -18,11 +18,13 @@ def weight():
 
 def test_the_first_step_only_measures(weight):
     before, gradient = weight.detach().clone(), torch.randn(4, 3)
-    optimiser = SOAP([weight], lr=0.1)
+    frozen = torch.nn.Parameter(torch.randn(2, 2))  # has no gradient
+    optimiser = SOAP([weight, frozen], lr=0.1)
     weight.grad = gradient
     optimiser.step()
     assert torch.equal(weight, before)
     state = optimiser.state[weight]
+    assert frozen not in optimiser.state
     torch.testing.assert_close(state["sides"]["0"], gradient @ gradient.T)
     torch.testing.assert_close(state["sides"]["1"], gradient.T @ gradient)
     for side, L in state["sides"].items():  # Q holds the eigenvectors, that of the largest eigenvalue first
