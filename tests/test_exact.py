@@ -9,7 +9,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from edu_compress.errors import CodecError
-from edu_compress.learned.exact import ACTIVATION_BITS, LIMIT, WEIGHT_BITS, ExactLinear, activation, exact, on_grid
+from edu_compress.learned.exact import (
+    ACTIVATION_BITS,
+    LIMIT,
+    WEIGHT_BITS,
+    ExactLinear,
+    activation,
+    exact,
+    on_grid,
+    relu,
+)
 
 numbers = st.floats(-1e5, 1e5)
 
@@ -172,6 +181,11 @@ def test_the_order_of_summation_matters_to_floats_only():
     other = sums_in_another_order(network, order)
     assert not torch.equal(network(x), other(x[:, order]))
     assert torch.equal(exact(network)(x), exact(other)(x[:, order]))
+
+
+def test_relu_of_a_sum_of_activations_is_an_activation():
+    sums = activation(3000 * torch.randn(1000)) + activation(3000 * torch.randn(1000))
+    assert torch.equal(relu(sums), activation(torch.relu(sums))) and sums.max() > LIMIT
 
 
 def test_one_row_alone_gives_what_it_gives_among_others():

@@ -161,14 +161,16 @@ class FastDecoder:
     def decode(self, indexes: np.ndarray, tables: Sequence[Table]) -> np.ndarray:
         """Decode a pass: int64 of the shape of ``indexes``."""
         indexes = np.asarray(indexes)
+        if self._number() == (0, 0):
+            self._from_nothing += indexes.size
         order, groups = _by_table(indexes.ravel())
         in_order = np.empty(indexes.size, dtype=np.int64)
         for index, begin, end in groups:  # there are tens of thousands in a picture, often of a single value
             table = tables[index]
-            symbols, last = self._symbols(end - begin, table), len(table) - 1
+            symbols = self._symbols(end - begin, table)
             in_order[begin:end] = table.first + symbols
-            if table.escape and last in symbols.tolist():  # for few symbols, faster than to compare in NumPy
-                escaped = symbols == last
+            if table.escape and table.last in symbols.tolist():  # for few symbols, faster than to compare in NumPy
+                escaped = symbols == table.last
                 in_order[begin:end][escaped] = self._escapes(int(escaped.sum()), table)
         values = np.empty(indexes.size, dtype=np.int64)
         values[order] = in_order
@@ -176,8 +178,6 @@ class FastDecoder:
 
     def _symbols(self, count: int, table: Table) -> np.ndarray:
         """int32 [count]."""
-        if self._number() == (0, 0):
-            self._from_nothing += count
         if self._ours:
             return np.array([self._ours.decode(table) for _ in range(count)], dtype=np.int32)
         return self._coder.decode(_constriction_model(table), count)

@@ -132,6 +132,11 @@ class Table:
         return len(self.widths)
 
     @cached_property
+    def last(self) -> int:
+        """The last symbol: with ``escape``, that of the values out of range."""
+        return len(self.widths) - 1
+
+    @cached_property
     def starts(self) -> np.ndarray:
         """int64 [n]: the sum of the widths before each symbol."""
         return np.cumsum(self.widths) - self.widths
