@@ -152,11 +152,12 @@ def _parser() -> argparse.ArgumentParser:
 def _codecs(_: argparse.Namespace) -> None:
     for entry in registry.entries().values():
         print(f"{entry.name:14} {entry.suffix:6} {entry.setting:16} {entry.about}")
-    print(f"trained weights in {pretrained.weights_folder()}:{'' if pretrained.names() else ' none'}")
-    for name in pretrained.names():
-        card = pretrained.read_card(name)
-        its = [f"model {card['model']}"] + [f"{card[key]:,} {key}" for key in ("bytes", "steps") if key in card]
-        print(f"{name:22} {', '.join(its)}")
+    for folder in pretrained.weights_folders():
+        print(f"trained weights in {folder}:{'' if pretrained.names(folder) else ' none'}")
+        for name in pretrained.names(folder):
+            card = pretrained.read_card(name, folder)
+            its = [f"model {card['model']}"] + [f"{card[key]:,} {key}" for key in ("bytes", "steps") if key in card]
+            print(f"{name:22} {', '.join(its)}")
 
 
 def _encode(options: argparse.Namespace) -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 
 import pytest
 import torch
@@ -99,11 +101,19 @@ def test_unknown_models_and_fields_are_named():
         pretrained.build("factorized", {"depth": 3})
 
 
-def test_the_environment_names_the_folder_and_codecs_lists_it(folder, monkeypatch, capsys):
-    assert pretrained.weights_folder().parts[-2:] == ("data", "weights")
-    monkeypatch.setenv("EDU_COMPRESS_WEIGHTS", str(folder))
-    assert pretrained.names() == ["mine"]
-    assert pretrained.load("mine").config.N == 4
+def test_the_environment_names_folders_that_come_before_the_courses(folder, tmp_path, monkeypatch, capsys):
+    (ours,) = pretrained.weights_folders()
+    assert ours.parts[-2:] == ("data", "weights")
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    card = json.loads((other / "mine.json").read_text())
+    (other / "mine.json").write_text(json.dumps({**card, "steps": 8}))
+    (other / "hyperprior.json").write_text(json.dumps(card))  # as one of the course's is called
+    monkeypatch.setenv("EDU_COMPRESS_WEIGHTS", os.pathsep.join([str(folder), str(other)]))
+    assert pretrained.weights_folders() == [folder, other, ours]
+    assert {"mine", "factorized"} < set(pretrained.names())
+    assert pretrained.read_card("mine")["steps"] == 7 and pretrained.folder_of("hyperprior") == other
+    assert pretrained.load("mine").config.N == 4 and pretrained.read_card("factorized")["model"] == "factorized"
     assert main(["codecs"]) == 0
     printed = capsys.readouterr().out
     assert str(folder) in printed and "mine" in printed and "7 steps" in printed

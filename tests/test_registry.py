@@ -154,7 +154,9 @@ def test_a_file_is_opened_with_the_weights_it_names(monkeypatch):
     assert sum(registry.ledger(data).values()) == len(data)
 
 
-@pytest.mark.parametrize("name, weights", [("checkerboard", "checkerboard-msssim"), ("context", "context-deep")])
+@pytest.mark.parametrize(
+    "name, weights", [("checkerboard", "checkerboard-msssim"), ("context", "context-deep"), ("context", "context-wide")]
+)
 def test_a_codec_serves_other_weights_of_the_course(name, weights):
     one, image = open_codec(name, weights=weights), images.sample("cat")[:96, 100:260]
     data = one.encode(image, one.settings[5])

@@ -10,7 +10,7 @@ Weights called NAME are two files::
     NAME.safetensors --SHA-256 as in the card?--> float16 -> float32
 
 The weights of the course are in ``data/weights`` of the repository; the environment variable ``EDU_COMPRESS_WEIGHTS``
-names another folder, for example that of your own training run.
+names folders that come before it, for example that of your own training run.
 
 Invariants: weights whose hash is not the card's are never loaded; what is loaded has the class and the configuration
 of the card, and every tensor of it comes from the file.
@@ -40,10 +40,28 @@ if TYPE_CHECKING:  # torch is imported where it is needed: listing the weights s
 Card = dict[str, Any]
 
 
-def weights_folder() -> Path:
-    """``EDU_COMPRESS_WEIGHTS`` if that is set, else ``data/weights`` beside the package."""
-    chosen = os.environ.get("EDU_COMPRESS_WEIGHTS")
-    return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "data" / "weights"
+def weights_folders() -> list[Path]:
+    """Where weights are looked for, first to last: the folders that ``EDU_COMPRESS_WEIGHTS`` names (separated as in
+    ``PATH``), then the course's, ``data/weights`` beside the package."""
+    own = [Path(folder) for folder in os.environ.get("EDU_COMPRESS_WEIGHTS", "").split(os.pathsep) if folder]
+    return [*own, Path(__file__).resolve().parents[2] / "data" / "weights"]
+
+
+def folder_of(name: str) -> Path:
+    """The first of :func:`weights_folders` with a card of that name.
+
+    Raises:
+        CodecError: there are no such weights.
+    """
+    name = Path(name).name  # a name, never a path: it may come from a file of somebody else
+    for folder in weights_folders():
+        if (folder / f"{name}.json").exists():
+            return folder
+    places = " and ".join(map(str, weights_folders()))
+    raise CodecError(
+        f"There are no weights {name!r} in {places} (there: {', '.join(names()) or 'none'}); train them with "
+        "`edu-compress train`, or set EDU_COMPRESS_WEIGHTS to the folder that has them."
+    )
 
 
 # --- models -----------------------------------------------------------------------------------
@@ -76,8 +94,9 @@ def build(model: str, config: Mapping[str, Any]) -> nn.Module:
 
 
 def names(folder: Path | None = None) -> list[str]:
-    """Return the names of all weights in the folder."""
-    return sorted(path.stem for path in (folder or weights_folder()).glob("*.json"))
+    """Return the names of all weights in the folder; if none is given, in :func:`weights_folders`."""
+    folders = [folder] if folder else weights_folders()
+    return sorted({path.stem for one in folders for path in one.glob("*.json")})
 
 
 def read_card(name: str, folder: Path | None = None) -> Card:
@@ -86,16 +105,10 @@ def read_card(name: str, folder: Path | None = None) -> Card:
     Raises:
         CodecError: there are no such weights, or the card is damaged.
     """
-    folder = folder or weights_folder()
-    path = folder / f"{Path(name).name}.json"  # a name, never a path: it may come from a file of somebody else
+    path = (folder or folder_of(name)) / f"{Path(name).name}.json"
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         missing = {"model", "config", "sha256"} - card.keys()
-    except FileNotFoundError:
-        raise CodecError(
-            f"There are no weights {name!r} in {folder} (there: {', '.join(names(folder)) or 'none'}); train them with "
-            "`edu-compress train`, or set EDU_COMPRESS_WEIGHTS to the folder that has them."
-        ) from None
     except (OSError, ValueError, AttributeError) as error:
         raise CodecError(f"The card {path} cannot be read ({error}); fetch or train the weights again.") from error
     if missing:
@@ -105,7 +118,7 @@ def read_card(name: str, folder: Path | None = None) -> Card:
 
 def add_measurement(name: str, measurement: Mapping[str, Any], folder: Path | None = None) -> None:
     """Write into the card what was measured with real files, in place of an earlier one on the same pictures."""
-    folder = folder or weights_folder()
+    folder = folder or folder_of(name)
     card = read_card(name, folder)
     others = [old for old in card.get("measured", []) if old["pictures"] != measurement["pictures"]]
     _write_card(folder / f"{name}.json", {**card, "measured": [*others, dict(measurement)]})
@@ -124,7 +137,7 @@ def load(name: str, model: str | None = None, folder: Path | None = None) -> nn.
     Args:
         name: of the weights.
         model: if given, the model (a name in :func:`.registry.models`) that the weights must be of.
-        folder: where they are; :func:`weights_folder` if not given.
+        folder: where they are; looked for in :func:`weights_folders` if not given.
 
     Raises:
         CodecError: the weights are missing, damaged, or of another model.
@@ -132,7 +145,7 @@ def load(name: str, model: str | None = None, folder: Path | None = None) -> nn.
     import safetensors.torch
     from safetensors import SafetensorError
 
-    folder = folder or weights_folder()
+    folder = folder or folder_of(name)
     card = read_card(name, folder)
     if model is not None and card["model"] != model:
         raise CodecError(f"The weights {name!r} are of the model {card['model']!r}, not {model!r}; choose others.")
