@@ -71,7 +71,7 @@ def test_it_never_makes_a_file_worse(name, steps):
         assert after <= before * (1 + 1e-4)  # the codec's μ and σ are on a grid
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", ["hyperprior", "scale_hyperprior", "checkerboard", "context"])
 def test_the_best_symbols_are_kept_with_their_cost(name):
     small, photo = CODECS[name](name), picture(48, 64)  # the course's own weights
     lam = small.check_lam(0.003)

@@ -47,20 +47,21 @@ def weights_folders() -> list[Path]:
     return [*own, Path(__file__).resolve().parents[2] / "data" / "weights"]
 
 
-def folder_of(name: str) -> Path:
-    """The first of :func:`weights_folders` with a card of that name.
+def folder_of(name: str, folder: Path | None = None) -> Path:
+    """The first of :func:`weights_folders` with a card of that name; or ``folder``, if it has one.
 
     Raises:
         CodecError: there are no such weights.
     """
     name = Path(name).name  # a name, never a path: it may come from a file of somebody else
-    for folder in weights_folders():
-        if (folder / f"{name}.json").exists():
-            return folder
-    places = " and ".join(map(str, weights_folders()))
+    places = [folder] if folder else weights_folders()
+    for place in places:
+        if (place / f"{name}.json").exists():
+            return place
     raise CodecError(
-        f"There are no weights {name!r} in {places} (there: {', '.join(names()) or 'none'}); train them with "
-        "`edu-compress train`, or set EDU_COMPRESS_WEIGHTS to the folder that has them."
+        f"There are no weights {name!r} in {' and '.join(map(str, places))} (there: "
+        f"{', '.join(names(folder)) or 'none'}); train them with `edu-compress train`, or set EDU_COMPRESS_WEIGHTS to "
+        "the folder that has them."
     )
 
 
@@ -105,7 +106,7 @@ def read_card(name: str, folder: Path | None = None) -> Card:
     Raises:
         CodecError: there are no such weights, or the card is damaged.
     """
-    path = (folder or folder_of(name)) / f"{Path(name).name}.json"
+    path = folder_of(name, folder) / f"{Path(name).name}.json"
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         missing = {"model", "config", "sha256"} - card.keys()
