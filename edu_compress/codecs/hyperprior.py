@@ -228,7 +228,7 @@ class Hyperprior(Transforms):
         """
         return self.join(psi)
 
-    def parameters_of(self, joined: Tensor, y_hat: Tensor) -> Tensor:
+    def parameters_of(self, joined: Tensor, y_hat: Tensor | None) -> Tensor:
         """Last layers, before their outputs become μ and σ: (B, 2M, h, w), or M channels without means. A context model
         adds what it sees of y_hat at the same position.
 
@@ -239,9 +239,9 @@ class Hyperprior(Transforms):
         return self.entropy_parameters(joined)
 
     def mean_and_scale(
-        self, joined: Tensor, y_hat: Tensor, scale: Tensor | float, lam: Tensor
+        self, joined: Tensor, scale: Tensor | float, lam: Tensor, y_hat: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The Gaussian of each latent, in quantisation steps: μ and σ, each (B, M, h, w)."""
+        """The Gaussian of each latent, in quantisation steps: μ and σ, each (B, M, h, w). Slices of channels see y_hat."""
         if self.bias is not None:
             joined = joined + self.bias(lam)
         out = self.parameters_of(joined, y_hat)
@@ -254,7 +254,7 @@ class Hyperprior(Transforms):
     def gaussians(self, y_hat: Tensor, z_hat: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian of each latent in quantisation steps, from rounded latents in their own units."""
         psi = self.features(z_hat, y_hat.shape[2:])
-        return self.mean_and_scale(self.joined(psi, y_hat), y_hat, self.scale_of(lam), lam)
+        return self.mean_and_scale(self.joined(psi, y_hat), self.scale_of(lam), lam, y_hat)
 
     def reconstruction(self, k: Tensor, mu: Tensor, sigma: Tensor, lam: Tensor) -> Tensor:
         """What the synthesis gets for symbols k: moved within their bins to where y is likely to have been.
