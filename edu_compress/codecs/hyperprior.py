@@ -241,7 +241,7 @@ class Hyperprior(Transforms):
     def mean_and_scale(
         self, joined: Tensor, scale: Tensor | float, lam: Tensor, y_hat: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The Gaussian of each latent, in quantisation steps: μ and σ, each (B, M, h, w). Slices of channels see y_hat."""
+        """The Gaussian of each latent, in quantisation steps: μ and σ, each (B, M, h, w). Slices, if any, see y_hat."""
         if self.bias is not None:
             joined = joined + self.bias(lam)
         out = self.parameters_of(joined, y_hat)
