@@ -164,14 +164,18 @@ class FastDecoder:
         if self._number() == (0, 0):
             self._from_nothing += indexes.size
         order, groups = _by_table(indexes.ravel())
-        in_order = np.empty(indexes.size, dtype=np.int64)
+        parts = []
         for index, begin, end in groups:  # there are tens of thousands in a picture, often of a single value
             table = tables[index]
-            symbols = self._symbols(end - begin, table)
-            in_order[begin:end] = table.first + symbols
+            values = symbols = self._symbols(end - begin, table)
             if table.escape and table.last in symbols.tolist():  # for few symbols, faster than to compare in NumPy
                 escaped = symbols == table.last
-                in_order[begin:end][escaped] = self._escapes(int(escaped.sum()), table)
+                values = symbols.astype(np.int64)
+                values[escaped] = self._escapes(int(escaped.sum()), table) - table.first
+            parts.append(values)
+        in_order = np.concatenate([np.zeros(0, np.int64), *parts])
+        firsts = np.array([tables[index].first for index, *_ in groups], dtype=np.int64)
+        in_order += np.repeat(firsts, [end - begin for _, begin, end in groups])
         values = np.empty(indexes.size, dtype=np.int64)
         values[order] = in_order
         return values.reshape(indexes.shape)
