@@ -8,32 +8,27 @@ then lets y and z themselves follow the gradient of this picture's own J::
     x --> g_a --> y --> h_a --> z                    once: where the search begins
                   |             |
                   v             v
-         +------> y ----------> z --------+          `steps` times:
-         |        |             |         |
-         |        v             v         v
-       Adam     soft rounding, noise    round        now and then: the real J, of symbols and grey levels
-         ^        |             |         |
-         |        v             v         v
-         |      g_s, prior p(y | z) p(z)  |
-         |        |                       |
-         +- ∂J/∂y, ∂J/∂z                  v
-                                the best symbols so far --> single moves --> written as usual
+         +------> y ----------> z -------+           `steps` times:
+         |        |             |        |
+         |        v             v        v
+       Adam     soft rounding, noise     round       now and then: the real J, of symbols and grey levels
+         ^        |             |        |
+         |        v             v        v
+         |       g_s, prior p(y | z) p(z)|
+         |        |                      |
+         +- ∂J/∂y, ∂J/∂z                 v
+                                     the best symbols so far --> written as usual
 
 Rounding has no useful gradient. Its stand-in is a staircase s_T, which becomes steep as the **temperature** T falls,
 and noise between two such staircases: :math:`\hat y = s_T(s_T(y) + n)`. While T is high, a latent feels where J
 falls beyond its own bin; when T is low, it has been moved to the middle of a bin, and rounding changes it no more.
-Three details decide whether the gradients gain one percent or five:
+Three details decide whether this gains one percent or five:
 
 - **z is searched and written too.** h_a computed z for a y that is no more; computed anew from the refined y, with its
   many values near zero moved a little, z would be worse than both.
 - **The rate of Adam falls to zero** (a cosine): noisy gradients at a constant rate end in a random walk.
 - **Gaussian noise on a staircase** disturbs latents less than drawing each one's direction of rounding
   (stochastic Gumbel annealing), which finds less in the same number of steps.
-
-A gradient sees what is near. Afterwards **single moves** look one whole step away: where the neighbour of a symbol has
-the shorter code, what would its move do to J? The bits it saves are known, what happens to the picture is estimated,
-and of the moves that promise a gain half are made at once, if the real J agrees. It is what standard encoders call
-rate-distortion optimised quantisation, and it takes a fraction of the gradients' time.
 
 Invariants: the file's J, as the real rounding has it, is never above that of the unrefined one; the same picture gives
 the same file; what is returned is what is written.
@@ -66,8 +61,6 @@ RATE = 0.02
 """Adam's first rate, in quantisation steps: a latent that is pulled the same way at all of 100 steps moves by one."""
 EPSILON = 0.3
 """Adam divides the gradient by its own size plus this: what matters much less than 0.3 bits a step, hardly moves."""
-MOVES = 16
-"""Rounds of single moves after the gradient steps, at most; each costs about two steps."""
 MAX_PIXELS = 6_000_000
 """Of a picture that is refined: a step takes about 0.6 kB of memory for each pixel."""
 
@@ -79,9 +72,7 @@ class Model(Protocol):
     def hyper_latent(self, y: Tensor) -> Tensor: ...
     def scale_of(self, lam: Tensor) -> Tensor | float: ...
     def z_scale_of(self, lam: Tensor) -> Tensor | float: ...
-    def code_latents(
-        self, y: Tensor, lam: Tensor, quantiser: str | Quantiser, synthesis: bool = True, z: Tensor | None = None
-    ) -> dict: ...
+    def code_latents(self, y: Tensor, lam: Tensor, quantiser: Quantiser, *, z: Tensor) -> dict: ...
 
 
 def soft_rounding_with_noise(temperature: float, deviation: float) -> Quantiser:
@@ -165,60 +156,6 @@ class Refinement:
                     self.look()
                     bar.set_postfix_str(f"J = {self.J / math.prod(self.size):.4f} bits per pixel")
 
-    def move(self, rounds: int) -> None:
-        """Move single symbols of the best y to a neighbour, many at once, and keep them where the real J falls.
-
-        Moves that look good alone can be bad together: half of them, at random, are made in a round. Where J did not
-        fall the estimates were too rosy, and the next round trusts fewer of them.
-        """
-        caution = 0.5
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for _ in range(rounds):
-                J, (y, z) = self.J, self.best
-                change, shift = self._promises(y, z, caution)
-                chosen = (change < 0) & (torch.rand_like(change) < 0.5)
-                self.y, self.z = y + shift * chosen, z
-                self.look()
-                caution *= 0.9 if self.J < J else 2.0
-                if caution > 4:
-                    break  # nothing left that a parabola could tell
-
-    def _promises(self, y: Tensor, z: Tensor, caution: float) -> tuple[Tensor, Tensor]:
-        """Estimate how J changes when a single symbol of y moves by one towards cheaper neighbours.
-
-        The bits of the symbol itself are known for each neighbour. For all else, the distortion and the bits of symbols
-        that have it in their context, there is the slope of J, and a parabola: one step of an orthonormal transform
-        adds λ step² / 3 bits.
-
-        Args:
-            y, z: symbols.
-            caution: what the parabola is multiplied by.
-
-        Returns:
-            The change of J in bits and the better one of the shifts -1 and 1, both like y; where no neighbour is
-            cheaper, the change is infinite: such moves live on slopes alone, and often disappoint.
-        """
-        k = y.clone().requires_grad_()
-        with torch.enable_grad():
-            all_else = self.cost(k, z, lambda latent: (latent.detach(), latent))
-        slope = torch.autograd.grad(all_else, k)[0]
-        here = self._bits(y, z, 0)
-        parabola = caution * self.lam[0] / (3 * self.scale**2)
-        changes = []
-        for shift in (-1, 1):
-            own = self._bits(y, z, shift) - here
-            changes.append(torch.where(own < 0, own + shift * slope + parabola, math.inf))
-        down, up = changes
-        return torch.minimum(down, up), torch.where(down < up, -1.0, 1.0)
-
-    @torch.no_grad()
-    def _bits(self, y: Tensor, z: Tensor, shift: int) -> Tensor:
-        """What each symbol of y would cost if it alone were larger by ``shift``: like y."""
-        moved = lambda latent: (torch.round(latent) + shift, torch.round(latent))  # noqa: E731
-        output = self.model.code_latents(y / self.scale, self.lam, moved, synthesis=False, z=z / self.z_scale)
-        return -torch.log2(output["likelihoods"]["y"])
-
 
 def refine(
     model: Model, x: Tensor, size: tuple[int, int], lam: float, steps: int, progress: bool = False
@@ -246,6 +183,5 @@ def refine(
         )
     refinement = Refinement(model, x, size, lam)
     refinement.search(steps, progress)
-    refinement.move(MOVES)
     y, z = refinement.best
     return y[0], z[0]
